@@ -1,0 +1,98 @@
+"""Sequence models in Keras 3: language models, forecasters, and honest numbers beside them.
+
+The public names, in the order in which data flows through them.  Importing this package is
+cheap: a name loads its module, and Keras with it, when it is first used.  The engine is
+`KERAS_BACKEND`, or torch where that is not set.
+
+Shape letters, the same in every module:
+
+    B  batch size (rows)        D  input features
+    T  time steps (num_steps)   H  units of a recurrent layer
+    V  size of the vocabulary   N  tokens in a corpus, or points in a series
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kseq.version import __version__
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+_HOMES = {
+    "Corpus": "kseq.data.corpora",
+    "load_corpus": "kseq.data.corpora",
+    "Vocab": "kseq.data.vocab",
+    "ngram_floors": "kseq.data.floors",
+    "SequentialBatches": "kseq.nn.batches",
+    "RandomBatches": "kseq.nn.batches",
+    "SimpleRNN": "kseq.nn.recurrent",
+    "GRU": "kseq.nn.recurrent",
+    "LSTM": "kseq.nn.recurrent",
+    "SimpleRNNCell": "kseq.nn.cells",
+    "GRUCell": "kseq.nn.cells",
+    "LSTMCell": "kseq.nn.cells",
+    "PeepholeLSTMCell": "kseq.nn.cells",
+    "LanguageModel": "kseq.nn.language_model",
+    "Perplexity": "kseq.nn.metrics",
+    "BitsPerToken": "kseq.nn.metrics",
+    "clipped_optimizer": "kseq.nn.optimizers",
+    "schedule": "kseq.nn.schedules",
+    "train": "kseq.training",
+    "load_model": "kseq.saving",
+    "inspect_model": "kseq.saving",
+    "plot_training": "kseq.figures",
+    "devices": "kseq.backend",
+    "best_device": "kseq.backend",
+    "KseqError": "kseq.errors",
+    "UsageError": "kseq.errors",
+    "DataError": "kseq.errors",
+    "ModelFileError": "kseq.errors",
+    "FileError": "kseq.errors",
+    "NumericalError": "kseq.errors",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+_ENGINE_ROOMS = ("kseq.nn", "kseq.training", "kseq.saving")
+
+if TYPE_CHECKING:
+    from kseq.backend import best_device, devices
+    from kseq.data.corpora import Corpus, load_corpus
+    from kseq.data.floors import ngram_floors
+    from kseq.data.vocab import Vocab
+    from kseq.errors import (
+        DataError,
+        FileError,
+        KseqError,
+        ModelFileError,
+        NumericalError,
+        UsageError,
+    )
+    from kseq.figures import plot_training
+    from kseq.nn.batches import RandomBatches, SequentialBatches
+    from kseq.nn.cells import GRUCell, LSTMCell, PeepholeLSTMCell, SimpleRNNCell
+    from kseq.nn.language_model import LanguageModel
+    from kseq.nn.metrics import BitsPerToken, Perplexity
+    from kseq.nn.optimizers import clipped_optimizer
+    from kseq.nn.recurrent import GRU, LSTM, SimpleRNN
+    from kseq.nn.schedules import schedule
+    from kseq.saving import inspect_model, load_model
+    from kseq.training import train
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kseq' has no attribute {name!r}")
+    home = _HOMES[name]
+    if home.startswith(_ENGINE_ROOMS):
+        import_module("kseq.backend").require_engine()
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,81 @@
+"""How a text becomes tokens: the three choices a corpus and a model file keep."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kseq.checks import one_of, shown
+from kseq.data.coding import CodedText, code_characters, code_words
+from kseq.data.text import CLEANINGS, LEVELS, cleaned_chunks, default_separator, word_chunks
+from kseq.data.vocab import UNKNOWN
+from kseq.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class Preparation:
+    r"""What is done to a text before it is numbered.
+
+    Attributes:
+        level: "char" or "word".
+        cleaning: "d2l" or "none".
+        separator: what stands between lines by character.
+
+    Example:
+        >>> how = Preparation.checked("word", "d2l", None)
+        >>> how.coded(["To be,\nor not to be"], "hamlet").symbols
+        ('to', 'be', 'or', 'not')
+    """
+
+    level: str
+    cleaning: str
+    separator: str
+
+    @classmethod
+    def checked(cls, level: str, cleaning: str, separator: str | None) -> "Preparation":
+        """Return the preparation, with the usual separator of `cleaning` in place of None.
+
+        Raises:
+            UsageError: a level or a cleaning that there is not, or a separator that is no string.
+        """
+        one_of("level", level, LEVELS)
+        one_of("cleaning", cleaning, CLEANINGS)
+        if separator is None:
+            separator = default_separator(cleaning)
+        if not isinstance(separator, str):
+            raise UsageError(
+                f"separator: must be a string, found {shown(separator)}; choose one, such as ' '"
+            )
+        return cls(level, cleaning, separator)
+
+    def coded(self, chunks: Iterable[str], name: str) -> CodedText:
+        """Return the tokens of a text that comes in pieces; `name` begins the messages.
+
+        Warns where all tokens are the same.
+
+        Raises:
+            DataError: there are no tokens, or one of them is spelled `<unk>`.
+        """
+        if self.level == "word":
+            text = code_words(word_chunks(chunks, self.cleaning))
+        else:
+            text = code_characters(cleaned_chunks(chunks, self.cleaning, self.separator))
+        self._check(text, name)
+        return text
+
+    def _check(self, text: CodedText, name: str) -> None:
+        if not text.symbols:
+            raise DataError(
+                f"{name}: must have tokens at level {self.level!r} after cleaning "
+                f"{self.cleaning!r}, found none; choose another text or cleaning"
+            )
+        if UNKNOWN in text.symbols:
+            raise DataError(
+                f"{name}: must not have the word {UNKNOWN}, which stands for unknown words, "
+                f"found it {text.counts[UNKNOWN]} times; spell it differently"
+            )
+        if len(text.symbols) == 1:
+            warnings.warn(
+                f"{name}: has one distinct token, {shown(text.symbols[0])}; "
+                "there is nothing to learn from it",
+                stacklevel=5,
+            )
