@@ -1,0 +1,147 @@
+"""The only room that names torch, jax or tensorflow.
+
+Rules of the room:
+  1. No other module imports an engine; what differs between engines is a function here.
+  2. Each engine's module offers the same functions: `devices`, `place`, `recurrence`,
+     `apply_if_finite`, `compile_step`, `out_of_memory_errors`.
+  3. An engine is imported when it is first needed, never on `import kseq`.
+
+The engine is chosen once, by `KERAS_BACKEND` before Keras is imported; it cannot change
+afterwards, because Keras binds its functions to the engine on import.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from kseq.checks import shown
+from kseq.errors import UsageError
+
+ENGINES = ("torch", "jax", "tensorflow")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A processor the engine can compute on.
+
+    name: how the engine and `--device` call it, such as "cpu", "cuda:0" or "gpu:1".
+    kind: "cpu", "gpu", "mps", "xpu" or "tpu".
+    memory: bytes of memory, or None where the engine does not say.
+    model: what the maker calls it, or "".
+    """
+
+    name: str
+    kind: str
+    memory: int | None = None
+    model: str = ""
+
+
+def engine() -> str:
+    """Return the name of the engine in use: "torch", "jax" or "tensorflow".
+
+    Raises:
+        UsageError: the engine is unknown, is not installed, or was changed after Keras had
+            been imported with another.
+
+    Example:
+        >>> engine() in ENGINES
+        True
+    """
+    name = os.environ.get("KERAS_BACKEND", "torch")
+    _check_known(name)
+    loaded = _loaded_engine()
+    if loaded and loaded != name:
+        raise UsageError(
+            f"KERAS_BACKEND: the engine must be chosen before Keras is imported, found {name!r} "
+            f"while {loaded!r} is running; set it before Python starts"
+        )
+    return name
+
+
+def require_engine() -> ModuleType:
+    """Return this room's module for the engine in use, importing the engine.
+
+    Raises:
+        UsageError: as for `engine`, or the engine's package is missing.
+    """
+    name = engine()
+    if find_spec(name) is None:
+        raise UsageError(
+            f"KERAS_BACKEND: the engine must be installed, found no package {name!r} "
+            f"(installed: {', '.join(_installed()) or 'none'}); pip install {_pip_name(name)}"
+        )
+    return import_module(f"kseq.backend.on_{name}")
+
+
+def devices() -> list[Device]:
+    """List the devices the engine sees, best first; the last one is always a CPU.
+
+    Example:
+        >>> devices()[-1].kind
+        'cpu'
+    """
+    return require_engine().devices()
+
+
+def best_device() -> Device:
+    """Return the first of `devices()`: an accelerator if there is one, else the CPU.
+
+    It serves the habit of `try_gpu()` in Dive into Deep Learning, section 5.6.
+    """
+    return devices()[0]
+
+
+def find_device(name: str) -> Device:
+    """Return the device that `name` means: "cpu", "gpu" (any accelerator), "cuda:1", "mps" ...
+
+    Raises:
+        UsageError: the engine sees no such device.
+    """
+    seen = devices()
+    for device in seen:
+        if name.lower() in (device.name, device.kind, device.name.partition(":")[0]):
+            return device
+        if name.lower() == "gpu" and device.kind != "cpu":
+            return device
+    raise UsageError(
+        f"--device: must be a device the engine sees ({', '.join(d.name for d in seen)}), "
+        f"found {name!r}; choose one of these or leave the option out"
+    )
+
+
+def on_device(device: Device) -> AbstractContextManager[None]:
+    """Return a context in which tensors are made and models are built on `device`."""
+    return require_engine().place(device.name)
+
+
+def out_of_memory_errors() -> tuple[type[BaseException], ...]:
+    """The exceptions the engine raises when a device's memory is full."""
+    return (MemoryError, *require_engine().out_of_memory_errors())
+
+
+def _check_known(name: str) -> None:
+    if name not in ENGINES:
+        raise UsageError(
+            f"KERAS_BACKEND: must be one of {', '.join(ENGINES)}, found {shown(name)} "
+            f"(installed: {', '.join(_installed()) or 'none'}); set it to one of these"
+        )
+
+
+def _loaded_engine() -> str | None:
+    keras = sys.modules.get("keras")
+    config = getattr(keras, "config", None)
+    return config.backend() if config is not None else None
+
+
+def _installed() -> list[str]:
+    return [name for name in ENGINES if find_spec(name)]
+
+
+def _pip_name(name: str) -> str:
+    return name if name == "torch" else f"'kseq[{name}]'"

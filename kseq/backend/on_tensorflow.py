@@ -1,0 +1,69 @@
+"""What kseq asks of TensorFlow: devices, a skipped update, compiled decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tensorflow as tf
+
+from kseq.backend import Device
+
+
+def devices() -> list[Device]:
+    """List TensorFlow's GPUs and TPUs, then the CPU."""
+    found = [_describe(device) for device in tf.config.list_physical_devices()]
+    return sorted(found, key=lambda device: device.kind == "cpu")
+
+
+def place(name: str) -> AbstractContextManager[None]:
+    """Make Keras build and compute on the device called `name`."""
+    import keras
+
+    return keras.device(name if ":" in name else f"{name}:0")
+
+
+def out_of_memory_errors() -> tuple[type[BaseException], ...]:
+    """The exceptions that say a device's memory is full."""
+    return (tf.errors.ResourceExhaustedError,)
+
+
+def recurrence(
+    kind: str, inputs: Any, states: Sequence[Any], kernel: Any, recurrent_kernel: Any, bias: Any
+) -> None:
+    """Return None: Keras's own loop is a compiled `while_loop`, or cuDNN on a GPU."""
+    del kind, inputs, states, kernel, recurrent_kernel, bias
+
+
+def apply_if_finite(norm: Any, apply: Callable[[], None], variables: Sequence[Any]) -> Any:
+    """Call `apply` only if `norm` is finite; return 1 if it was skipped, else 0."""
+    del variables
+
+    def applied() -> Any:
+        apply()
+        return tf.constant(0, tf.int32)
+
+    return tf.cond(tf.math.is_finite(norm), applied, lambda: tf.constant(1, tf.int32))
+
+
+def compile_step(model: Any) -> Callable[..., tuple[Any, Any]]:
+    """Return step(ids (B, T), state) -> (logits (B, T, V) as NumPy, state), traced once a shape."""
+
+    @tf.function
+    def compiled(ids: Any, state: Any) -> Any:
+        return model(ids, initial_state=state, return_state=True, training=False)
+
+    def step(ids: Any, state: Any) -> tuple[Any, Any]:
+        logits, state = compiled(tf.constant(ids), state)
+        return tf.cast(logits, tf.float32).numpy(), state
+
+    return step
+
+
+def _describe(device: Any) -> Device:
+    kind = device.device_type.lower()
+    index = device.name.rpartition(":")[2]
+    details = {} if kind == "cpu" else tf.config.experimental.get_device_details(device)
+    name = "cpu" if kind == "cpu" else f"{kind}:{index}"
+    return Device(name, kind, None, details.get("device_name", ""))
