@@ -1,0 +1,1 @@
+"""Keras pieces, free of any engine: layers, models, batches, metrics, optimizers."""

@@ -1,0 +1,141 @@
+"""Sequential and random batches of a corpus, for `fit` and for plain iteration.
+
+A corpus  a b c d e f g h i j k l m n o p q r s t u,  B = 2 rows, T = 3 steps, offset 1.
+
+Sequential: the corpus is folded into B rows; batch after batch moves along the rows, so row b of
+the next batch continues row b of this one, and a carried state stays meaningful.
+
+        batch 0    batch 1    batch 2        targets are one step later:
+        b c d      e f g      h i j          c d e      f g h      i j k
+        k l m      n o p      q r s          l m n      o p q      r s t
+
+Random: the corpus is cut into windows of T, the windows are shuffled; the state starts at zero
+in every batch.
+
+        batch 0    batch 1    batch 2
+        k l m      b c d      q r s
+        h i j      n o p      e f g
+
+Every epoch starts at a fresh offset in 0 .. T-1, a pure function of the seed and the epoch, among
+the offsets that keep the number of batches.  The index arithmetic is `kseq.data.windows`.
+
+Source: Dive into Deep Learning 8.3 (there the offset may also be T, which can lose a batch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from kseq.checks import non_negative_int, positive_int
+from kseq.data import windows
+from kseq.data.corpora import Corpus
+
+
+class _TokenBatches(keras.utils.PyDataset):
+    """What both kinds of batches share: sizes, ids, and an epoch they stand at."""
+
+    def __init__(
+        self, corpus: Any, batch_size: int = 32, num_steps: int = 35, seed: int | None = 0
+    ) -> None:
+        super().__init__(workers=1)
+        self.batch_size = positive_int("batch_size", batch_size)
+        self.num_steps = positive_int("num_steps", num_steps)
+        self.seed = None if seed is None else non_negative_int("seed", seed)
+        self.corpus = corpus if isinstance(corpus, Corpus) else None
+        self.ids = windows.as_ids(corpus.ids if isinstance(corpus, Corpus) else corpus)
+        self._len = windows.num_batches(len(self.ids), self.batch_size, self.num_steps)
+        self.set_epoch(0)
+
+    def __len__(self) -> int:
+        return self._len
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if not 0 <= index < self._len:
+            raise IndexError(f"batch {index} of {self._len}")
+        return windows.gather(self.ids, self._starts[index], self.num_steps)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Give the batches of the current epoch, then move on to the next."""
+        for index in range(self._len):
+            yield self[index]
+        self.on_epoch_end()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of `epoch`, counted from 0; the same epoch gives the same batches."""
+        self.epoch = non_negative_int("epoch", epoch)
+        self._starts = self._starts_of(self.epoch)
+
+    def on_epoch_end(self) -> None:
+        """Move on to the next epoch; Keras calls this too."""
+        self.set_epoch(self.epoch + 1)
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        """How many tokens are inputs in one epoch."""
+        return self._len * self.batch_size * self.num_steps
+
+    def _starts_of(self, epoch: int) -> np.ndarray:
+        raise NotImplementedError
+
+
+class SequentialBatches(_TokenBatches):
+    """Batches (inputs, targets), int32 (B, T) each; row b of the next continues row b of this.
+
+    Args:
+        corpus: a `Corpus`, or a one-dimensional array of token ids.
+        batch_size: B, rows of a batch.
+        num_steps: T, tokens of a row.
+        seed: draws the offset of each epoch; None means offset 0 always.
+
+    Raises:
+        UsageError: a size that is not a positive whole number.
+        DataError: fewer than B * T + 1 tokens.
+
+    `LanguageModel.fit` carries the state from batch to batch and starts each epoch at zero.  With
+    another Keras model pass `shuffle=False` to `fit`, which would reorder the batches.
+
+    Example:
+        >>> batches = SequentialBatches(np.arange(35), batch_size=2, num_steps=5, seed=None)
+        >>> len(batches), batches[0][0].tolist(), batches[1][0][0].tolist()
+        (3, [[0, 1, 2, 3, 4], [17, 18, 19, 20, 21]], [5, 6, 7, 8, 9])
+    """
+
+    def _starts_of(self, epoch: int) -> np.ndarray:
+        return windows.sequential_starts(
+            len(self.ids), self.batch_size, self.num_steps, self.seed, epoch
+        )
+
+    def from_first_token(self) -> SequentialBatches:
+        """Return the batches an evaluation needs: the same text at offset 0 in every epoch."""
+        source = self.ids if self.corpus is None else self.corpus
+        return SequentialBatches(source, self.batch_size, self.num_steps, seed=None)
+
+
+class RandomBatches(_TokenBatches):
+    """Batches (inputs, targets), int32 (B, T) each, of disjoint windows in random order.
+
+    Args:
+        corpus: a `Corpus`, or a one-dimensional array of token ids.
+        batch_size: B, rows of a batch.
+        num_steps: T, tokens of a row.
+        seed: draws the offset and the order of each epoch; None means the order of the text, from
+            offset 0.
+
+    Raises:
+        UsageError: a size that is not a positive whole number.
+        DataError: fewer than B * T + 1 tokens.
+
+    Example:
+        >>> batches = RandomBatches(np.arange(35), batch_size=2, num_steps=5)
+        >>> len(batches), [bool((y == x + 1).all()) for x, y in batches]
+        (3, [True, True, True])
+    """
+
+    def _starts_of(self, epoch: int) -> np.ndarray:
+        return windows.random_starts(
+            len(self.ids), self.batch_size, self.num_steps, self.seed, epoch
+        )

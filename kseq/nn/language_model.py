@@ -1,0 +1,326 @@
+"""LanguageModel: embedding or one-hot -> recurrent stack -> logits (B, T, V)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kseq.backend import require_engine
+from kseq.checks import non_negative_int, one_of, positive_int, unit_interval
+from kseq.data.files import atomic_path
+from kseq.data.vocab import Vocab
+from kseq.errors import DataError, UsageError
+from kseq.nn import speaking
+from kseq.nn.batches import RandomBatches, SequentialBatches
+from kseq.nn.carrying import Carry, CarryDuringFit, NoteResults
+from kseq.nn.initializers import PRESETS
+from kseq.nn.metrics import Perplexity
+from kseq.nn.optimizers import clipped_optimizer, with_public_optimizer
+from kseq.nn.provenance import Provenance
+from kseq.nn.stack import CELLS, Stack
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class LanguageModel(keras.Model):
+    """A recurrent network that gives, at every step, logits over the next token.
+
+    Args:
+        vocab: the `Vocab` of the training text.
+        cell: "simple_rnn", "gru" or "lstm"; for teaching also "scratch_simple_rnn",
+            "scratch_gru", "scratch_lstm" and "peephole_lstm".
+        units: H, the width of each recurrent layer.
+        num_layers: recurrent layers; the output of each is the input of the next.
+        embedding_dim: width of a learned embedding; None feeds one-hot vectors, as d2l does.
+        tie_weights: read the logits out through the transposed embedding (Press and Wolf,
+            arXiv:1608.05859); then embedding_dim is `units`.
+        dropout: rate between recurrent layers, not after the last (as PyTorch's `nn.LSTM`).
+        init: initial weights as "keras", "torch" or "d2l" would draw them.
+        seed: draws the initial weights, the same on every engine, and the dropout.
+        bidirectional: refused, with the reason.
+
+    Calling `model(ids, initial_state=None, return_state=False)` with ids (B, T) gives logits
+    (B, T, V) in float32, and with `return_state` also the state: for each layer a list of
+    (B, H) tensors, [h] or for LSTMs [h, c].  The state starts at zero unless it is handed in.
+
+    `fit` and `evaluate` carry the state by themselves from batch to batch of
+    `SequentialBatches`, starting each epoch at zero and keeping validation apart.
+
+    Raises:
+        UsageError: a size that is not a positive whole number, an unknown cell or preset, tied
+            weights of different widths, or a bidirectional model.
+
+    Source: Mikolov et al. (2010); Dive into Deep Learning 8.5, 8.6, 9.1-9.3.
+
+    Example:
+        >>> import numpy as np
+        >>> model = LanguageModel(Vocab(list("hello")), cell="gru", units=8, num_layers=1)
+        >>> logits, state = model(np.zeros((2, 3), "int32"), return_state=True)
+        >>> tuple(logits.shape), tuple(state[0][0].shape)
+        ((2, 3, 5), (2, 8))
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        cell: str = "lstm",
+        units: int = 256,
+        num_layers: int = 2,
+        embedding_dim: int | None = None,
+        tie_weights: bool = False,
+        dropout: float = 0.0,
+        init: str = "keras",
+        seed: int = 0,
+        bidirectional: bool = False,
+        provenance: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _refuse_bidirectional(bidirectional)
+        self.vocab = vocab
+        self.cell = one_of("cell", cell, CELLS)
+        self.units = positive_int("units", units, most=2**16)
+        self.num_layers = positive_int("num_layers", num_layers, most=2**10)
+        self.tie_weights = bool(tie_weights)
+        self.embedding_dim = self._checked_embedding_dim(embedding_dim)
+        self.dropout = unit_interval("dropout", dropout)
+        self.init = one_of("init", init, PRESETS)
+        self.seed = non_negative_int("seed", seed)
+        self.provenance = Provenance(provenance)
+        self._carry = Carry()
+        self._decoder: Any = None
+        self.stack = Stack(
+            len(vocab),
+            self.cell,
+            self.units,
+            self.num_layers,
+            self.embedding_dim,
+            self.tie_weights,
+            self.dropout,
+            self.init,
+            self.seed,
+            dtype=self.dtype_policy,
+        )
+        self.build((None, None))
+
+    def build(self, input_shape: Any) -> None:
+        self.stack.build(input_shape)
+
+    def call(
+        self,
+        ids: Any,
+        initial_state: Any = None,
+        return_state: bool = False,
+        training: bool = False,
+    ) -> Any:
+        carried = self._carry.current(training) if initial_state is None else None
+        state = carried.read() if carried else initial_state
+        logits, state = self.stack(ids, initial_state=state, training=training)
+        if carried:
+            carried.write(state)
+        return (logits, state) if return_state else logits
+
+    def compile(
+        self,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As Keras's; without arguments a clipped Adam, cross-entropy in nats, and perplexity."""
+        if metrics is None and weighted_metrics is None:
+            weighted_metrics = [Perplexity()]
+        super().compile(
+            optimizer=clipped_optimizer() if optimizer is None else optimizer,
+            loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            **kwargs,
+        )
+        # Built now, so that a file saved before training holds all that it says it holds.
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """As Keras's; carries the state for `SequentialBatches`, and never reorders batches.
+
+        A fit goes on from the epoch the batches are at, or from `initial_epoch` if that is given;
+        validation on `SequentialBatches` always reads them from their first token.
+
+        Raises:
+            DataError: the batches hold a token id outside the vocabulary.
+        """
+        if not isinstance(x, SequentialBatches | RandomBatches):
+            return super().fit(x, y, **kwargs)
+        validation = _as_evaluation(kwargs.pop("validation_data", None))
+        for batches in (x, validation):
+            self._check_ids(batches)
+        first_epoch = 0 if kwargs.get("initial_epoch") else x.epoch
+        self._carry_for(training=x, evaluation=validation)
+        kwargs["shuffle"] = False
+        kwargs["callbacks"] = _with_callbacks(
+            kwargs.get("callbacks"),
+            CarryDuringFit(self._carry, x, first_epoch),
+            NoteResults(self.provenance),
+        )
+        self.provenance.note_corpus(x.corpus)
+        try:
+            return super().fit(x, y, validation_data=validation, **kwargs)
+        finally:
+            self._carry.clear()
+
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """As Keras's; for `SequentialBatches` the state is carried, from the first token on."""
+        if kwargs.get("_use_cached_eval_dataset") or not isinstance(x, SequentialBatches):
+            return super().evaluate(x, y, **kwargs)
+        self._check_ids(x)
+        x = x.from_first_token()
+        self._carry_for(evaluation=x)
+        kwargs["callbacks"] = _with_callbacks(kwargs.get("callbacks"), CarryDuringFit(self._carry))
+        try:
+            return super().evaluate(x, y, **kwargs)
+        finally:
+            self._carry.clear()
+
+    def generate(
+        self, prompt: str | Sequence[str], max_new_tokens: int = 50, **options: Any
+    ) -> Any:
+        """Return the prompt and its continuation: a string, or a list of them for many prompts.
+
+        Args:
+            prompt: a text, or several; an empty one starts as after a space or a new line.
+            max_new_tokens: how many tokens to add at most; 0 gives the prompt back.
+            **options: temperature, top_k, top_p and seed, see `kseq.generation.Sampling`; stop, a
+                string or several, before the first of which the text ends; unknown, "error" or
+                "unk", which reads unseen symbols as `<unk>`.
+
+        Raises:
+            DataError: the prompt holds a symbol the vocabulary has not; its place is named.
+            UsageError: a length or an option that cannot be used.
+        """
+        return speaking.generate(self, prompt, max_new_tokens, **options)
+
+    def stream(self, prompt: str, max_new_tokens: int = 50, **options: Any) -> Iterator[str]:
+        """Yield the prompt, then the continuation piece by piece as it is drawn."""
+        return speaking.stream(self, prompt, max_new_tokens, **options)
+
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Write the model to one `.keras` file, whole or not at all.
+
+        Raises:
+            UsageError: the name does not end in ".keras", or the file exists and may not be
+                overwritten.
+            FileError: the folder cannot be written to.
+        """
+        _check_target(filepath, overwrite)
+        with atomic_path(filepath) as part:
+            super().save(part, overwrite=True, **kwargs)
+
+    @property
+    def variables(self) -> list[Any]:
+        """The model's variables, and while it runs the state it carries."""
+        return [*super().variables, *self._carry.variables]
+
+    @property
+    def level(self) -> str:
+        """What a token is: "char" or "word"."""
+        return self.provenance.level or _level_of(self.vocab)
+
+    def zero_state(self, batch_size: int) -> list[list[Any]]:
+        """Return the state every text starts from: zeros, for each layer a list of (B, H)."""
+        batch_size = positive_int("batch_size", batch_size)
+        return self.stack.zero_state(batch_size)
+
+    def decoder(self) -> Any:
+        """Return the compiled `step(ids (B, T), state)` that generation runs on."""
+        if self._decoder is None:
+            self._decoder = require_engine().compile_step(self)
+        return self._decoder
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "vocab": self.vocab.to_dict(),
+            "cell": self.cell,
+            "units": self.units,
+            "num_layers": self.num_layers,
+            "embedding_dim": self.embedding_dim,
+            "tie_weights": self.tie_weights,
+            "dropout": self.dropout,
+            "init": self.init,
+            "seed": self.seed,
+            "provenance": self.provenance.to_dict(),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], **_: Any) -> LanguageModel:
+        return cls(**{**config, "vocab": Vocab.from_dict(config["vocab"])})
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Keras's, with optimizers named as every engine knows them."""
+        return with_public_optimizer(super().get_compile_config())
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def _checked_embedding_dim(self, embedding_dim: int | None) -> int | None:
+        if embedding_dim is None:
+            return self.units if self.tie_weights else None
+        embedding_dim = positive_int("embedding_dim", embedding_dim, most=2**16)
+        if self.tie_weights and embedding_dim != self.units:
+            raise UsageError(
+                f"tie_weights: embedding_dim must equal units, found {embedding_dim} and "
+                f"{self.units}; leave embedding_dim out or make them equal"
+            )
+        return embedding_dim
+
+    def _check_ids(self, batches: Any) -> None:
+        ids = getattr(batches, "ids", None)
+        if ids is not None and int(ids.max()) >= len(self.vocab):
+            raise DataError(
+                f"batches: token ids must be below the vocabulary's {len(self.vocab)}, found "
+                f"{int(ids.max())}; build the batches and the model with the same vocabulary"
+            )
+
+    def _carry_for(self, **batches: Any) -> None:
+        """Make a state for each use whose batches are sequential; compile the steps anew."""
+        sizes = {
+            use: source.batch_size
+            for use, source in batches.items()
+            if isinstance(source, SequentialBatches)
+        }
+        self._carry.prepare(sizes, self.stack.state_widths(), self.compute_dtype)
+        # A compiled step remembers the variables it was traced with.
+        self.train_function = self.test_function = None
+
+
+def _refuse_bidirectional(bidirectional: bool) -> None:
+    if bidirectional:
+        raise UsageError(
+            "bidirectional: a language model must not see the token it is to predict, found "
+            "bidirectional=True, whose backward half reads it; leave the option out"
+        )
+
+
+def _as_evaluation(batches: Any) -> Any:
+    return batches.from_first_token() if isinstance(batches, SequentialBatches) else batches
+
+
+def _with_callbacks(callbacks: Any, *added: keras.callbacks.Callback) -> list[Any]:
+    given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return [*added, *(callback for callback in given if callback is not None)]
+
+
+def _check_target(path: Any, overwrite: bool) -> None:
+    if not str(path).endswith(".keras"):
+        raise UsageError(f"{path}: a model file must end in '.keras', found another ending; add it")
+    if not overwrite and Path(path).exists():
+        raise UsageError(
+            f"{path}: the file must not exist yet, found one; pass overwrite=True to replace it"
+        )
+
+
+def _level_of(vocab: Vocab) -> str:
+    return "char" if all(len(token) == 1 for token in vocab.idx_to_token[1:]) else "word"

@@ -1,0 +1,153 @@
+"""Optimizers that clip gradients and never let a non-finite one reach the weights.
+
+Two meanings of clipping, both bounded by c:
+
+    global_clipnorm   one norm over all gradients together, n = sqrt(sum |g|^2); when n > c every
+                      gradient is scaled by c / n.  The direction of the step is kept.  This is
+                      what Pascanu et al. (arXiv:1211.5063) and d2l's `grad_clipping` do, and the
+                      default here.
+    clipnorm          each variable's gradient is clipped by its own norm, which changes the
+                      direction of the step.
+
+With a NaN or infinite gradient the whole step is skipped, weights and optimizer state stay as
+they were, and `optimizer.skipped_steps` counts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from kseq.backend import require_engine
+from kseq.checks import one_of, positive_float
+from kseq.errors import UsageError
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+DEFAULT_LEARNING_RATES = {"sgd": 1.0, "adam": 2e-3, "adamw": 2e-3, "rmsprop": 2e-3}
+
+
+def clipped_optimizer(
+    name: str = "adam",
+    learning_rate: Any = None,
+    global_clipnorm: float | None = None,
+    clipnorm: float | None = None,
+    **options: Any,
+) -> keras.optimizers.Optimizer:
+    """Return a Keras optimizer that clips, by the global norm at 1 unless told otherwise.
+
+    Args:
+        name: "sgd", "adam", "adamw" or "rmsprop".
+        learning_rate: a positive number or a Keras schedule; by default 1 for sgd, 0.002 for
+            the others, which suit clipped recurrent language models.
+        global_clipnorm: bound on the norm over all gradients together.
+        clipnorm: bound on the norm of each variable's gradient; not both.
+        options: further arguments of the Keras optimizer, such as `momentum`.
+
+    Raises:
+        UsageError: an unknown name, a rate or bound that is not a positive finite number, or
+            both kinds of clipping.
+
+    Example:
+        >>> clipped_optimizer("sgd", learning_rate=2.0).global_clipnorm
+        1.0
+    """
+    name = one_of("optimizer", name, OPTIMIZERS)
+    bound = _clipping(global_clipnorm, clipnorm)
+    rate = DEFAULT_LEARNING_RATES[name] if learning_rate is None else learning_rate
+    if not callable(rate):
+        rate = positive_float("learning_rate", rate)
+    return _CLASSES[name](learning_rate=rate, **bound, **options)
+
+
+def _clipping(global_clipnorm: float | None, clipnorm: float | None) -> dict[str, float]:
+    if clipnorm is not None and global_clipnorm is not None:
+        raise UsageError(
+            "clipping: must be by the global norm or by each variable's, found both "
+            f"(global_clipnorm={global_clipnorm}, clipnorm={clipnorm}); leave one out"
+        )
+    if clipnorm is not None:
+        return {"clipnorm": positive_float("clipnorm", clipnorm)}
+    bound = 1.0 if global_clipnorm is None else global_clipnorm
+    return {"global_clipnorm": positive_float("global_clipnorm", bound)}
+
+
+def with_public_optimizer(compile_config: dict[str, Any]) -> dict[str, Any]:
+    """Return Keras's compile configuration with torch's hidden optimizer classes renamed.
+
+    Keras 3.15 writes an optimizer compiled on torch as `keras.src.backend.torch.optimizers...`,
+    which no other engine can load; the public class of the same name is what it stands for.
+    """
+    optimizer = compile_config.get("optimizer")
+    if isinstance(optimizer, dict) and "backend.torch" in str(optimizer.get("module")):
+        public = {**optimizer, "module": "keras.optimizers", "registered_name": None}
+        return {**compile_config, "optimizer": public}
+    return compile_config
+
+
+class GuardedOptimizer:
+    """Mixed into a Keras optimizer: apply a step only if the norm of its gradients is finite."""
+
+    skipped_steps: Any
+
+    def build(self, variables: list[Any]) -> None:
+        super().build(variables)  # type: ignore[misc]
+        self.skipped_steps = keras.Variable(0, dtype="int32", trainable=False, name="skipped_steps")
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        grads = list(grads)
+        if trainable_variables is not None and not self.built:  # type: ignore[has-type]
+            self.build(list(trainable_variables))
+        norm = global_norm(grads)
+        skipped = require_engine().apply_if_finite(
+            norm, self._apply_of(grads, trainable_variables), self._touched()
+        )
+        self.skipped_steps.assign_add(ops.cast(skipped, "int32"))
+
+    def _apply_of(self, grads: Any, trainable_variables: Any) -> Callable[[], None]:
+        apply = super().apply  # type: ignore[misc]
+        return lambda: apply(grads, trainable_variables)
+
+    def _touched(self) -> list[Any]:
+        return [*self.variables, *self._trainable_variables]  # type: ignore[attr-defined]
+
+
+def global_norm(grads: Any) -> Any:
+    """Return the square root of the sum of squares over all gradients, a scalar."""
+    squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
+    return ops.sqrt(ops.sum(ops.stack(squares)))
+
+
+def _engine_class(public: type, **arguments: Any) -> type:
+    # On torch Keras makes an instance of a hidden subclass of its public optimizer class.
+    return type(public(**arguments))
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class ClippedSGD(GuardedOptimizer, _engine_class(keras.optimizers.SGD)):  # type: ignore[misc]
+    """Stochastic gradient descent, guarded and clipped."""
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class ClippedAdam(GuardedOptimizer, _engine_class(keras.optimizers.Adam)):  # type: ignore[misc]
+    """Adam (Kingma and Ba, arXiv:1412.6980), guarded and clipped."""
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class ClippedAdamW(GuardedOptimizer, _engine_class(keras.optimizers.AdamW)):  # type: ignore[misc]
+    """AdamW (Loshchilov and Hutter, arXiv:1711.05101), guarded and clipped."""
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class ClippedRMSprop(GuardedOptimizer, _engine_class(keras.optimizers.RMSprop)):  # type: ignore[misc]
+    """RMSprop (Tieleman and Hinton 2012), guarded and clipped."""
+
+
+_CLASSES = {
+    "sgd": ClippedSGD,
+    "adam": ClippedAdam,
+    "adamw": ClippedAdamW,
+    "rmsprop": ClippedRMSprop,
+}
