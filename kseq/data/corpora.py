@@ -12,15 +12,15 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from kseq.checks import fraction as checked_fraction
 from kseq.checks import non_negative_int, positive_int
 from kseq.data.coding import CodedText, smallest_dtype
-from kseq.data.preparation import Preparation
-from kseq.data.sources import Source, agreed_cleaning, chunks_of, find_sources
+from kseq.data.preparation import Bounds, Preparation
+from kseq.data.sources import Source, agreed_cleaning, chunks_of, chunks_of_string, find_sources
 from kseq.data.vocab import Vocab
 from kseq.errors import DataError
 
@@ -76,11 +76,10 @@ class Corpus:
         name: str = "text",
     ) -> "Corpus":
         """Return the corpus of a text in memory; arguments and errors as in `load_corpus`."""
-        bounds = _Bounds.checked(max_tokens, min_freq, max_vocab)
+        bounds = Bounds.checked(max_tokens, min_freq, max_vocab)
         how = Preparation.checked(level, cleaning, separator)
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
-        return _made([text], digest, how, bounds, name)
+        digest = hashlib.sha256()
+        return _made(chunks_of_string(text, digest), digest, how, bounds, name)
 
     def __len__(self) -> int:
         return len(self.coded.codes)
@@ -166,13 +165,10 @@ class Corpus:
         cut = int(len(self) * checked_fraction("fraction", fraction) + 1e-6)
         _require_two(cut, "training", self.label, "raise")
         _require_two(len(self) - cut, "validation", self.label, "lower")
-        training = self.coded.part(0, cut)
-        vocab = Vocab(training.counts, min_freq=self.min_freq, max_size=self.max_vocab)
-        validation = self.coded.part(cut, len(self))
-        return (
-            replace(self, coded=training, vocab=vocab, part="training"),
-            replace(self, coded=validation, vocab=vocab, part="validation", start=self.start + cut),
-        )
+        training = self._slice(0, cut, "training")
+        validation = self._slice(cut, len(self), "validation")
+        vocab = Vocab(training.coded.counts, min_freq=self.min_freq, max_size=self.max_vocab)
+        return training.with_vocab(vocab), validation.with_vocab(vocab)
 
     def divide(self, training_tokens: int | None, held_out_tokens: int) -> tuple["Corpus", Any]:
         """Return the first tokens and those that follow, both under this corpus's vocabulary.
@@ -262,37 +258,22 @@ def load_corpus(
         >>> corpus.name, corpus.level, corpus.cleaning, len(corpus.vocab)
         ('story', 'char', 'd2l', 28)
     """
-    bounds = _Bounds.checked(max_tokens, min_freq, max_vocab)
+    bounds = Bounds.checked(max_tokens, min_freq, max_vocab)
     Preparation.checked(level, "none" if cleaning is None else cleaning, separator)
     texts = find_sources(source, data_dir)
-    how = Preparation.checked(
-        level, agreed_cleaning(texts) if cleaning is None else cleaning, separator
-    )
+    chosen = agreed_cleaning(texts) if cleaning is None else cleaning
+    how = Preparation.checked(level, chosen, separator)
     digest = hashlib.sha256()
     edition = "; ".join(text.edition for text in texts if text.edition)
     name = "+".join(text.name for text in texts)
     return _made(chunks_of(texts, encoding, digest), digest, how, bounds, name, edition)
 
 
-class _Bounds(NamedTuple):
-    max_tokens: int | None
-    min_freq: int
-    max_vocab: int | None
-
-    @classmethod
-    def checked(cls, max_tokens: int | None, min_freq: int, max_vocab: int | None) -> "_Bounds":
-        return cls(
-            None if max_tokens is None else positive_int("max_tokens", max_tokens),
-            non_negative_int("min_freq", min_freq),
-            None if max_vocab is None else positive_int("max_vocab", max_vocab),
-        )
-
-
 def _made(
     chunks: Iterable[str],
     digest: "hashlib._Hash",
     how: Preparation,
-    bounds: _Bounds,
+    bounds: Bounds,
     name: str,
     edition: str = "",
 ) -> Corpus:

@@ -209,7 +209,7 @@ def _failed(text: NamedText, path: Path, found: str) -> FileError:
     host = text.url.split("/")[2]
     return FileError(
         f"{text.name}: the download from {host} must give the right file, {found}; "
-        f"try again, or place it by hand at {shown_path(path, 110)}"
+        f"place it by hand at {shown_path(path, 110)}"
     )
 
 

@@ -1,10 +1,10 @@
-"""How a text becomes tokens: the three choices a corpus and a model file keep."""
+"""How a text becomes tokens and how much of it counts: the choices a corpus keeps."""
 
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kseq.checks import one_of, shown
+from kseq.checks import non_negative_int, one_of, positive_int, shown
 from kseq.data.coding import CodedText, code_characters, code_words
 from kseq.data.text import CLEANINGS, LEVELS, cleaned_chunks, default_separator, word_chunks
 from kseq.data.vocab import UNKNOWN
@@ -79,3 +79,31 @@ class Preparation:
                 "there is nothing to learn from it",
                 stacklevel=5,
             )
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much of a text and of its symbols is kept.
+
+    Attributes:
+        max_tokens: how many tokens, from the first on; None for all.
+        min_freq: symbols seen less often are left out of the vocabulary.
+        max_vocab: the most entries of the vocabulary; None for no bound.
+    """
+
+    max_tokens: int | None
+    min_freq: int
+    max_vocab: int | None
+
+    @classmethod
+    def checked(cls, max_tokens: int | None, min_freq: int, max_vocab: int | None) -> "Bounds":
+        """Return the bounds as plain integers.
+
+        Raises:
+            UsageError: one that is no whole number, or too small.
+        """
+        return cls(
+            None if max_tokens is None else positive_int("max_tokens", max_tokens),
+            non_negative_int("min_freq", min_freq),
+            None if max_vocab is None else positive_int("max_vocab", max_vocab),
+        )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kseq.checks import nearest, shown, shown_path
 from kseq.data.downloads import NAMED_TEXTS, find_text
-from kseq.data.reading import LARGEST_TEXT_BYTES, STANDARD_INPUT, text_chunks
+from kseq.data.reading import BLOCK_BYTES, LARGEST_TEXT_BYTES, STANDARD_INPUT, text_chunks
 from kseq.errors import DataError, FileError, UsageError
 
 STORY = "story"
@@ -86,6 +86,15 @@ def chunks_of(texts: Iterable[FoundText], encoding: str, digest: "hashlib._Hash"
                 )
             last = chunk[-1:] or last
             yield chunk
+
+
+def chunks_of_string(text: str, digest: "hashlib._Hash") -> Iterator[str]:
+    """Yield `text` with LF as its only line end, in pieces, feeding its UTF-8 to `digest`."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    for start in range(0, len(text), BLOCK_BYTES):
+        chunk = text[start : start + BLOCK_BYTES]
+        digest.update(chunk.encode("utf-8", "surrogatepass"))
+        yield chunk
 
 
 def _listed(sources: object) -> list[Source]:

@@ -1,0 +1,308 @@
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from kseq.data.downloads import NAMED_TEXTS, NamedText, Patience, cache_folder, download, find_text
+from kseq.errors import FileError
+
+CONTENT = b"the time traveller " * 5000
+PATIENCE = Patience(connect=5, stall=0.3, whole=20)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Each path is one way in which a server answers."""
+
+    def do_GET(self):
+        getattr(self, self.path.strip("/"))()
+
+    def send(self, body, length=None, status=200):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def whole(self):
+        self.send(CONTENT)
+
+    def moved(self):
+        self.send_response(302)
+        self.send_header("Location", "/whole")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def short(self):
+        self.send(CONTENT[:50_000])
+
+    def closing_early(self):
+        self.send(CONTENT[:50_000], length=len(CONTENT))
+
+    def long(self):
+        self.send(CONTENT + b"!")
+
+    def wrong(self):
+        self.send(CONTENT[:-1] + b"!")
+
+    def page(self):
+        self.send(b"\n<!DOCTYPE html><title>Please log in</title>" * 10_000)
+
+    def missing(self):
+        self.send(b"<html>no such file</html>", status=404)
+
+    def stalled(self):
+        self.send(CONTENT[:50_000], length=len(CONTENT))
+        self.server.released.wait(10)  # type: ignore[attr-defined]
+
+    def silent(self):
+        self.server.released.wait(10)  # type: ignore[attr-defined]
+
+    def dripping(self):
+        self.send(b"", length=len(CONTENT))
+        for start in range(100):
+            if self.server.released.wait(0.05):  # type: ignore[attr-defined]
+                break
+            self.wfile.write(CONTENT[start : start + 1])
+
+    def no_http(self):
+        self.wfile.write(b"+OK this is another protocol\r\n")
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    def __init__(self):
+        self.released = threading.Event()
+        super().__init__(("127.0.0.1", 0), Answers)
+
+    def handle_error(self, *_):
+        pass  # the client hung up, as it should
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def text(server, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    return NamedText(
+        name="some_text",
+        file_name="sometext.txt",
+        size=len(CONTENT),
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        url=f"http://127.0.0.1:{server.server_port}/whole",
+        cleaning="none",
+        edition="",
+    )
+
+
+def answered(text: NamedText, how: str) -> NamedText:
+    return replace(text, url=text.url.replace("/whole", f"/{how}"))
+
+
+def refused(text: NamedText, path: Path, patience: Patience = PATIENCE) -> str:
+    with pytest.raises(FileError) as raised:
+        download(text, path, patience)
+    assert not path.exists()
+    assert not path.parent.exists() or list(path.parent.iterdir()) == []
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("how", ["whole", "moved"])
+def test_a_good_download_is_the_file_alone(text, tmp_path, how):
+    path = tmp_path / "new" / "folder" / "sometext.txt"
+    assert download(answered(text, how), path, PATIENCE) == path
+    assert path.read_bytes() == CONTENT
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [
+        ("short", "found 50,000 of 95,000 bytes"),
+        ("closing_early", "found 50,000 of 95,000 bytes"),
+        ("long", "found more than 95,000 bytes"),
+        ("wrong", "found SHA-256 "),
+        ("page", "found an HTML page, perhaps a login page"),
+        ("missing", "found HTTP 404 Not Found"),
+        ("stalled", "found no data for 0.3 s"),
+        ("silent", "found no data for 0.3 s"),
+        ("no_http", "found "),
+    ],
+)
+def test_a_bad_download_leaves_nothing_and_says_where_to_put_the_file(text, tmp_path, how, found):
+    message = refused(answered(text, how), tmp_path / "sometext.txt")
+    assert message.startswith("some_text: the download from 127.0.0.1:")
+    assert found in message
+    assert message.endswith(f"place it by hand at {tmp_path / 'sometext.txt'}")
+    assert len(message) <= 280
+
+
+def test_a_dripping_download_ends(text, tmp_path):
+    patience = replace(PATIENCE, whole=0.2)
+    message = refused(answered(text, "dripping"), tmp_path / "sometext.txt", patience)
+    assert "found it unfinished after 0.2 s" in message
+
+
+def test_nobody_listens(text, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    message = refused(replace(text, url=f"http://127.0.0.1:{port}/x"), tmp_path / "sometext.txt")
+    assert "found Connection refused" in message
+
+
+def test_a_name_that_does_not_resolve(text, tmp_path):
+    message = refused(replace(text, url="https://kseq.invalid/x"), tmp_path / "sometext.txt")
+    assert message.startswith("some_text: the download from kseq.invalid must give the right file")
+
+
+def test_a_resolver_that_hangs_is_left_behind(text, tmp_path, monkeypatch):
+    hanging = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(20) and [])
+    start = time.monotonic()
+    message = refused(text, tmp_path / "sometext.txt", replace(PATIENCE, connect=0.2))
+    hanging.set()
+    assert "found no connection within 0.2 s" in message
+    assert time.monotonic() - start < 10
+
+
+def test_a_killed_download_leaves_no_file_of_that_name(text, tmp_path):
+    code = (
+        "import sys; from kseq.data.downloads import *\n"
+        "text = NamedText('t', 'a.txt', 95_000, '', sys.argv[1], 'none', '')\n"
+        "download(text, Path(sys.argv[2]))"
+    )
+    path = tmp_path / "a.txt"
+    url = answered(text, "stalled").url
+    process = subprocess.Popen([sys.executable, "-c", code, url, str(path)])
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not path.exists()
+
+
+def test_a_folder_that_cannot_be_made(text, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileError, match=r"must be a folder for downloads, found .*; make it wri"):
+        download(text, tmp_path / "file" / "sometext.txt", PATIENCE)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to(text, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(FileError, match=r"the folder must exist and be writable"):
+        download(text, tmp_path / "sometext.txt", PATIENCE)
+
+
+def test_a_disk_that_fills(text, tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        message = refused(text, tmp_path / "sometext.txt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "found File too large while writing it; place it by hand at" in message
+
+
+# Finding.
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    for name in ("given", "env", "cache/kseq"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setenv("KSEQ_DATA_DIR", str(tmp_path / "env"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_folders_come_in_order_and_the_network_last(text, folders):
+    cached = folders / "cache" / "kseq" / "sometext.txt"
+    assert find_text(text, folders / "given") == cached
+    assert cached.read_bytes() == CONTENT
+    offline = answered(text, "missing")
+    assert find_text(offline, folders / "given") == cached
+    for name in ("env", "given"):
+        (folders / name / "sometext.txt").write_bytes(CONTENT)
+        assert find_text(offline, folders / "given") == folders / name / "sometext.txt"
+
+
+@pytest.mark.parametrize("name", ["given", "env", "cache/kseq"])
+def test_a_file_with_the_wrong_hash_is_refused_and_kept(text, folders, name):
+    path = folders / name / "sometext.txt"
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(FileError) as raised:
+        find_text(text, folders / "given")
+    assert f"{name}/sometext.txt: must have SHA-256 {text.sha256[:16]}..., found " in str(
+        raised.value
+    )
+    assert path.read_bytes() == CONTENT[:-1]
+
+
+def test_a_folder_in_place_of_the_file(text, folders):
+    (folders / "given" / "sometext.txt").mkdir()
+    with pytest.raises(FileError, match=r"must be readable, found Is a directory"):
+        find_text(text, folders / "given")
+
+
+def test_a_data_dir_that_is_missing(text, folders):
+    with pytest.raises(FileError, match=r"none: must be a folder with texts, found none there; "):
+        find_text(text, folders / "none")
+
+
+def test_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == tmp_path / ".cache" / "kseq"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
+    assert cache_folder() == tmp_path / ".cache" / "kseq"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert cache_folder() == tmp_path / "x" / "kseq"
+
+
+def test_no_home_folder(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def homeless(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    with pytest.raises(FileError, match=r"^cache folder: must be known, found no home folder; set"):
+        cache_folder()
+
+
+@pytest.mark.parametrize("name", NAMED_TEXTS)
+def test_the_known_hashes_and_sizes(name, data_dir):
+    text = NAMED_TEXTS[name]
+    path = find_text(text, data_dir)
+    assert path == data_dir / text.file_name
+    assert path.stat().st_size == text.size
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", NAMED_TEXTS)
+def test_the_real_addresses(name, tmp_path):
+    text = NAMED_TEXTS[name]
+    assert download(text, tmp_path / text.file_name).stat().st_size == text.size
