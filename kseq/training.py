@@ -19,6 +19,7 @@ from kseq.checks import non_negative_int, one_of, positive_int
 from kseq.data import windows
 from kseq.errors import NumericalError
 from kseq.nn.batches import SequentialBatches
+from kseq.nn.optimizers import skipped_steps
 from kseq.runs import Record, Run, RunFolder, settings_of
 
 # A loss so many times that of guessing uniformly is not learning any more.
@@ -105,7 +106,7 @@ def held_out_batches(held_out: Any, batches: Any) -> Any:
     if held_out is None or isinstance(held_out, keras.utils.PyDataset):
         return held_out
     rows, steps = windows.evaluation_layout(
-        len(held_out.ids), batches.batch_size, batches.num_steps
+        len(held_out), batches.batch_size, batches.num_steps, held_out.label
     )
     return SequentialBatches(held_out, rows, steps, seed=None)
 
@@ -184,7 +185,7 @@ class Keeper(keras.callbacks.Callback):
             "tokens_per_second": self.tokens_per_epoch / max(training_seconds, 1e-9),
             "seconds": now - self.began,
             "seconds_left": self._seconds_left(epoch, now - self.began),
-            "skipped_steps": skipped_steps(self.trained),
+            "skipped_steps": skipped_steps(self.trained.optimizer),
         }
         if self.prompts and self.sample_every and (epoch + 1) % self.sample_every == 0:
             record["samples"] = self.trained.generate(self.prompts, 50)
@@ -210,12 +211,6 @@ class Keeper(keras.callbacks.Callback):
         waited = min(len(records) - self.run.best_epoch, same)
         if self.plateau is not None and waited >= self.plateau:
             self.trained.optimizer.learning_rate = rates[-1] * PLATEAU_FACTOR
-
-
-def skipped_steps(model: Any) -> int:
-    """How many steps the optimizer has skipped because a gradient was not finite."""
-    count = getattr(model.optimizer, "skipped_steps", None)
-    return 0 if count is None else int(keras.ops.convert_to_numpy(count.value))
 
 
 def _check_learning(record: Record, vocab_size: int) -> None:

@@ -47,7 +47,8 @@ class _TokenBatches(keras.utils.PyDataset):
         self.seed = None if seed is None else non_negative_int("seed", seed)
         self.corpus = corpus if isinstance(corpus, Corpus) else None
         self.ids = windows.as_ids(corpus.ids if isinstance(corpus, Corpus) else corpus)
-        self._len = windows.num_batches(len(self.ids), self.batch_size, self.num_steps)
+        name = self.corpus.label if self.corpus else "corpus"
+        self._len = windows.num_batches(len(self.ids), self.batch_size, self.num_steps, name)
         self.set_epoch(0)
 
     def __len__(self) -> int:

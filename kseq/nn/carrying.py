@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kseq.nn.batches import RandomBatches, SequentialBatches
+
 
 class CarriedState:
     """A state in variables: for each layer a list of (B, H), read as copies without gradient."""
@@ -45,7 +47,11 @@ class CarriedState:
     def _zeros(self, width: int) -> keras.Variable:
         shape = (self.batch_size, width)
         return keras.Variable(
-            np.zeros(shape, "float32"), dtype=self.dtype, trainable=False, name="carried_state"
+            np.zeros(shape, "float32"),
+            dtype=self.dtype,
+            trainable=False,
+            autocast=False,
+            name="carried_state",
         )
 
 
@@ -73,17 +79,6 @@ class CarryDuringFit(keras.callbacks.Callback):
 
     def on_test_end(self, logs: Any = None) -> None:
         self.carry.active.discard("evaluation")
-
-
-class NoteResults(keras.callbacks.Callback):
-    """Write the figures of each epoch into the model's provenance."""
-
-    def __init__(self, provenance: Any) -> None:
-        super().__init__()
-        self.provenance = provenance
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.provenance.note_epoch({"epoch": epoch + 1, **(logs or {})})
 
 
 class Carry:
@@ -115,3 +110,97 @@ class Carry:
     def clear(self) -> None:
         """Forget every state, as after a `fit`."""
         self.states, self.active = {}, set()
+
+
+class CarriesState:
+    """Mixed into a Keras model: `fit` and `evaluate` that carry the state of its layers.
+
+    The model reads and writes `self._carry.current(training)` in its `call`, and says how wide
+    its states are.
+    """
+
+    _carry: Carry
+    compute_dtype: str
+
+    def state_widths(self) -> list[list[int]]:
+        """Return, for each recurrent layer, the width of each of its states."""
+        raise NotImplementedError
+
+    def before_fit(self, batches: Any, validation: Any) -> list[keras.callbacks.Callback]:
+        """Check what is to be learnt; return callbacks for this `fit`."""
+        raise NotImplementedError
+
+    def before_evaluate(self, batches: Any) -> None:
+        """Check what is to be judged."""
+        raise NotImplementedError
+
+    def start_carrying(self) -> None:
+        """Make the place where carried states are kept; called once, by the constructor."""
+        self._carry = Carry()
+
+    @property
+    def variables(self) -> list[Any]:
+        """The model's variables, and while it runs the state it carries."""
+        return [*super().variables, *self._carry.variables]  # type: ignore[misc]
+
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """As Keras's; carries the state for `SequentialBatches`, and never reorders batches.
+
+        A fit goes on from the epoch the batches are at, or from `initial_epoch` if that is given;
+        validation on `SequentialBatches` always reads them from their first token.
+
+        Raises:
+            DataError: the batches hold a token id outside the vocabulary.
+        """
+        if not isinstance(x, SequentialBatches | RandomBatches):
+            return super().fit(x, y, **kwargs)  # type: ignore[misc]
+        validation = _as_evaluation(kwargs.pop("validation_data", None))
+        added = self.before_fit(x, validation)
+        first_epoch = 0 if kwargs.get("initial_epoch") else x.epoch
+        self._carry_for(training=x, evaluation=validation)
+        kwargs["shuffle"] = False
+        kwargs["callbacks"] = [
+            CarryDuringFit(self._carry, x, first_epoch),
+            *added,
+            *_as_list(kwargs.get("callbacks")),
+        ]
+        try:
+            return super().fit(x, y, validation_data=validation, **kwargs)  # type: ignore[misc]
+        finally:
+            self._carry.clear()
+
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """As Keras's; for `SequentialBatches` the state is carried, from the first token on."""
+        if kwargs.get("_use_cached_eval_dataset") or not isinstance(x, SequentialBatches):
+            return super().evaluate(x, y, **kwargs)  # type: ignore[misc]
+        x = x.from_first_token()
+        self.before_evaluate(x)
+        self._carry_for(evaluation=x)
+        kwargs["callbacks"] = [
+            CarryDuringFit(self._carry),
+            *_as_list(kwargs.get("callbacks")),
+        ]
+        try:
+            return super().evaluate(x, y, **kwargs)  # type: ignore[misc]
+        finally:
+            self._carry.clear()
+
+    def _carry_for(self, **batches: Any) -> None:
+        """Make a state for each use whose batches are sequential; compile the steps anew."""
+        sizes = {
+            use: source.batch_size
+            for use, source in batches.items()
+            if isinstance(source, SequentialBatches)
+        }
+        self._carry.prepare(sizes, self.state_widths(), self.compute_dtype)
+        # A compiled step remembers the variables it was traced with.
+        self.train_function = self.test_function = None
+
+
+def _as_evaluation(batches: Any) -> Any:
+    return batches.from_first_token() if isinstance(batches, SequentialBatches) else batches
+
+
+def _as_list(callbacks: Any) -> list[Any]:
+    given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return [callback for callback in given if callback is not None]

@@ -14,17 +14,16 @@ from kseq.data.files import atomic_path
 from kseq.data.vocab import Vocab
 from kseq.errors import DataError, UsageError
 from kseq.nn import speaking
-from kseq.nn.batches import RandomBatches, SequentialBatches
-from kseq.nn.carrying import Carry, CarryDuringFit, NoteResults
+from kseq.nn.carrying import CarriesState
 from kseq.nn.initializers import PRESETS
 from kseq.nn.metrics import Perplexity
-from kseq.nn.optimizers import clipped_optimizer, with_public_optimizer
-from kseq.nn.provenance import Provenance
+from kseq.nn.optimizers import ReportSkipped, clipped_optimizer, with_public_optimizer
+from kseq.nn.provenance import NoteResults, Provenance
 from kseq.nn.stack import CELLS, Stack
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class LanguageModel(keras.Model):
+class LanguageModel(CarriesState, keras.Model):
     """A recurrent network that gives, at every step, logits over the next token.
 
     Args:
@@ -89,7 +88,7 @@ class LanguageModel(keras.Model):
         self.init = one_of("init", init, PRESETS)
         self.seed = non_negative_int("seed", seed)
         self.provenance = Provenance(provenance)
-        self._carry = Carry()
+        self.start_carrying()
         self._decoder: Any = None
         self.stack = Stack(
             len(vocab),
@@ -143,47 +142,6 @@ class LanguageModel(keras.Model):
         # Built now, so that a file saved before training holds all that it says it holds.
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """As Keras's; carries the state for `SequentialBatches`, and never reorders batches.
-
-        A fit goes on from the epoch the batches are at, or from `initial_epoch` if that is given;
-        validation on `SequentialBatches` always reads them from their first token.
-
-        Raises:
-            DataError: the batches hold a token id outside the vocabulary.
-        """
-        if not isinstance(x, SequentialBatches | RandomBatches):
-            return super().fit(x, y, **kwargs)
-        validation = _as_evaluation(kwargs.pop("validation_data", None))
-        for batches in (x, validation):
-            self._check_ids(batches)
-        first_epoch = 0 if kwargs.get("initial_epoch") else x.epoch
-        self._carry_for(training=x, evaluation=validation)
-        kwargs["shuffle"] = False
-        kwargs["callbacks"] = _with_callbacks(
-            kwargs.get("callbacks"),
-            CarryDuringFit(self._carry, x, first_epoch),
-            NoteResults(self.provenance),
-        )
-        self.provenance.note_corpus(x.corpus)
-        try:
-            return super().fit(x, y, validation_data=validation, **kwargs)
-        finally:
-            self._carry.clear()
-
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """As Keras's; for `SequentialBatches` the state is carried, from the first token on."""
-        if kwargs.get("_use_cached_eval_dataset") or not isinstance(x, SequentialBatches):
-            return super().evaluate(x, y, **kwargs)
-        self._check_ids(x)
-        x = x.from_first_token()
-        self._carry_for(evaluation=x)
-        kwargs["callbacks"] = _with_callbacks(kwargs.get("callbacks"), CarryDuringFit(self._carry))
-        try:
-            return super().evaluate(x, y, **kwargs)
-        finally:
-            self._carry.clear()
-
     def generate(
         self, prompt: str | Sequence[str], max_new_tokens: int = 50, **options: Any
     ) -> Any:
@@ -219,11 +177,6 @@ class LanguageModel(keras.Model):
             super().save(part, overwrite=True, **kwargs)
 
     @property
-    def variables(self) -> list[Any]:
-        """The model's variables, and while it runs the state it carries."""
-        return [*super().variables, *self._carry.variables]
-
-    @property
     def level(self) -> str:
         """What a token is: "char" or "word"."""
         return self.provenance.level or _level_of(self.vocab)
@@ -238,6 +191,17 @@ class LanguageModel(keras.Model):
         if self._decoder is None:
             self._decoder = require_engine().compile_step(self)
         return self._decoder
+
+    def state_widths(self) -> list[list[int]]:
+        """Return, for each recurrent layer, the width of each of its states."""
+        return self.stack.state_widths()
+
+    def before_fit(self, batches: Any, validation: Any) -> list[keras.callbacks.Callback]:
+        """Check the ids, remember the text, and return the callbacks every `fit` has."""
+        for given in (batches, validation):
+            self.before_evaluate(given)
+        self.provenance.note_corpus(batches.corpus)
+        return [NoteResults(self.provenance), ReportSkipped()]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -265,6 +229,15 @@ class LanguageModel(keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
 
+    def before_evaluate(self, batches: Any) -> None:
+        """Check once that every id is in the vocabulary; beyond it JAX gives NaN silently."""
+        ids = getattr(batches, "ids", None)
+        if ids is not None and int(ids.max()) >= len(self.vocab):
+            raise DataError(
+                f"batches: token ids must be below the vocabulary's {len(self.vocab)}, found "
+                f"{int(ids.max())}; build the batches and the model with the same vocabulary"
+            )
+
     def _checked_embedding_dim(self, embedding_dim: int | None) -> int | None:
         if embedding_dim is None:
             return self.units if self.tie_weights else None
@@ -276,25 +249,6 @@ class LanguageModel(keras.Model):
             )
         return embedding_dim
 
-    def _check_ids(self, batches: Any) -> None:
-        ids = getattr(batches, "ids", None)
-        if ids is not None and int(ids.max()) >= len(self.vocab):
-            raise DataError(
-                f"batches: token ids must be below the vocabulary's {len(self.vocab)}, found "
-                f"{int(ids.max())}; build the batches and the model with the same vocabulary"
-            )
-
-    def _carry_for(self, **batches: Any) -> None:
-        """Make a state for each use whose batches are sequential; compile the steps anew."""
-        sizes = {
-            use: source.batch_size
-            for use, source in batches.items()
-            if isinstance(source, SequentialBatches)
-        }
-        self._carry.prepare(sizes, self.stack.state_widths(), self.compute_dtype)
-        # A compiled step remembers the variables it was traced with.
-        self.train_function = self.test_function = None
-
 
 def _refuse_bidirectional(bidirectional: bool) -> None:
     if bidirectional:
@@ -302,15 +256,6 @@ def _refuse_bidirectional(bidirectional: bool) -> None:
             "bidirectional: a language model must not see the token it is to predict, found "
             "bidirectional=True, whose backward half reads it; leave the option out"
         )
-
-
-def _as_evaluation(batches: Any) -> Any:
-    return batches.from_first_token() if isinstance(batches, SequentialBatches) else batches
-
-
-def _with_callbacks(callbacks: Any, *added: keras.callbacks.Callback) -> list[Any]:
-    given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-    return [*added, *(callback for callback in given if callback is not None)]
 
 
 def _check_target(path: Any, overwrite: bool) -> None:

@@ -15,6 +15,7 @@ they were, and `optimizer.skipped_steps` counts it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +113,28 @@ class GuardedOptimizer:
 
     def _touched(self) -> list[Any]:
         return [*self.variables, *self._trainable_variables]  # type: ignore[attr-defined]
+
+
+def skipped_steps(optimizer: Any) -> int:
+    """Return how many steps `optimizer` has skipped for a gradient that was not finite."""
+    count = getattr(optimizer, "skipped_steps", None)
+    return 0 if count is None else int(ops.convert_to_numpy(count.value))
+
+
+class ReportSkipped(keras.callbacks.Callback):
+    """Warn at the end of a `fit` that skipped steps, which the loss alone may not show."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.before = skipped_steps(self.model.optimizer)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        skipped = skipped_steps(self.model.optimizer) - self.before
+        if skipped:
+            warnings.warn(
+                f"{skipped} steps were skipped, their gradients were not finite; "
+                "lower the learning rate or look for infinite inputs",
+                stacklevel=2,
+            )
 
 
 def global_norm(grads: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
 from kseq.version import __version__
 
 RESULTS = ("epoch", "loss", "perplexity", "val_loss", "val_perplexity")
@@ -51,3 +53,14 @@ class Provenance:
             "results": self.results,
             "kseq_version": __version__,
         }
+
+
+class NoteResults(keras.callbacks.Callback):
+    """Write the figures of each epoch into the model's provenance."""
+
+    def __init__(self, provenance: Provenance) -> None:
+        super().__init__()
+        self.provenance = provenance
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.provenance.note_epoch({"epoch": epoch + 1, **(logs or {})})

@@ -27,6 +27,12 @@ class FusedRecurrence:
     stateful: bool
     go_backwards: bool
 
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        super().build(sequences_shape, initial_state_shape)  # type: ignore[misc]
+        for state in self.states or []:
+            # In half precision torch would assign the new state to a cast copy of the variable.
+            state._autocast = False
+
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
