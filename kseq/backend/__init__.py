@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -118,6 +119,25 @@ def find_device(name: str) -> Device:
 def on_device(device: Device) -> AbstractContextManager[None]:
     """Return a context in which tensors are made and models are built on `device`."""
     return require_engine().place(device.name)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep TensorFlow from being imported beside another engine.
+
+    Where it is installed, Keras imports it under every engine to ask whether a value is one of
+    its own, which takes seconds and prints lines nobody asked for.  For programs that own their
+    process: Keras takes TensorFlow for missing from then on.
+    """
+    keeps_out = engine() != "tensorflow" and "tensorflow" not in sys.modules
+    if keeps_out:
+        # Python takes a module that is None for one that is not installed.
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if keeps_out:
+            del sys.modules["tensorflow"]
 
 
 def out_of_memory_errors() -> tuple[type[BaseException], ...]:

@@ -11,14 +11,17 @@ import io
 import os
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
-from kseq.errors import FileError, KseqError
+from kseq.cli.ending import explained, interrupted, one_line
 
-LONGEST_ERROR = 300
+_PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
 
 
 class Terminated(BaseException):
@@ -28,65 +31,53 @@ class Terminated(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the console script calls this."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    debug = "--debug" in arguments
     _prepare_streams()
     try:
-        return _run(arguments)
+        with _own_signals_and_warnings():
+            _run(arguments)
+        return 0
     except KeyboardInterrupt:
-        return _end(130, "interrupted: stopped by Ctrl-C; a run folder can be resumed by --resume")
+        return _end(130, interrupted("stopped by Ctrl-C", arguments))
     except Terminated:
-        return _end(143, "terminated: asked to end; a run folder can be resumed by --resume")
+        return _end(143, interrupted("asked to end", arguments))
     except BrokenPipeError:
-        return _leave_closed_pipe()
+        return _end(0, "")
     except Exception as error:
-        if debug:
+        if "--debug" in arguments:
             raise
-        return _end(*_explained(error))
+        return _end(*explained(error))
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str]) -> None:
     from kseq.cli.options import parse
 
-    options = parse(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
-    warnings.showwarning = _show_warning
-    command = import_module(f"kseq.cli.{options.room}")
-    getattr(command, options.command)(options)
-    sys.stdout.flush()
-    return 0
-
-
-def _explained(error: Exception) -> tuple[int, str]:
-    if isinstance(error, KseqError):
-        return error.exit_code, f"error: {error}"
-    if isinstance(error, _memory_errors()):
-        return 5, "error: memory: must hold the model and a batch, found it full; " + (
-            "reduce the batch size"
-        )
-    if isinstance(error, OSError):
-        found = FileError(f"{error.filename or 'file'}: must be usable, found {error.strerror}")
-        return found.exit_code, f"error: {found}; check the path and the disk"
-    return 1, f"error: this is a bug of kseq: {type(error).__name__}: {error}; run with --debug"
-
-
-def _memory_errors() -> tuple[type[BaseException], ...]:
-    if "keras" not in sys.modules:
-        return (MemoryError,)
-    return import_module("kseq.backend").out_of_memory_errors()
+    # A TensorFlow chosen as the engine tells of itself otherwise.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # argparse exits after --help and --version; its errors are UsageErrors here.
+    with suppress(SystemExit):
+        options = parse(arguments)
+        command = import_module(f"kseq.cli.{options.room}")
+        getattr(command, options.command)(options)
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _end(code: int, message: str) -> int:
-    line = " ".join(f"kseq: {message}".split())
-    if len(line) > LONGEST_ERROR:
-        line = line[: LONGEST_ERROR - 3] + "..."
-    print(line, file=sys.stderr)
+    _forget_unwritten_output()
+    if message:
+        with suppress(OSError):
+            print(one_line(message), file=sys.stderr)
     return code
 
 
-def _leave_closed_pipe() -> int:
-    # Python would complain once more when it flushes standard output at its end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def _forget_unwritten_output() -> None:
+    """What could not be written must not be tried again, and complained of, when Python ends."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _prepare_streams() -> None:
@@ -96,7 +87,21 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _terminate(*_: Any) -> None:
+@contextmanager
+def _own_signals_and_warnings() -> Iterator[None]:
+    """End cleanly on SIGTERM and show warnings our way; afterwards all is as it was."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if is_main else None
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: Any) -> NoReturn:
     raise Terminated
 
 
@@ -104,5 +109,5 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any
 ) -> None:
     """Show our own warnings as one line; those of libraries are not the user's to mend."""
-    if category is UserWarning and f"{os.sep}kseq{os.sep}" in filename:
+    if category is UserWarning and filename.startswith(_PACKAGE):
         print(f"kseq: note: {message}", file=sys.stderr)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kseq.checks import one_of
-from kseq.cli.parser import Parser, choice, count, held_out, rate, share, size
+from kseq.cli.parser import Parser, choice, count, held_out, number, rate, share, size
+from kseq.errors import UsageError
 from kseq.version import __version__
 
 CELLS = ("simple_rnn", "gru", "lstm")
@@ -36,9 +37,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if arguments and not arguments[0].startswith("-"):
         one_of("command", arguments[0], _COMMANDS)
     options, left_over = parser.parse_known_args(list(arguments))
+    commands.get(options.command, parser).refuse_unknown(left_over)
     if options.command is None:
-        parser.error("no command")
-    commands[options.command].refuse_unknown(left_over)
+        raise UsageError(
+            f"kseq: must get a command, found none; choose {', '.join(_COMMANDS)}, or see "
+            "kseq --help"
+        )
     return options
 
 
@@ -151,7 +155,7 @@ def _add_run(command: Parser) -> None:
 
 
 def _evaluate(command: Parser) -> None:
-    command.set_defaults(room="speak")
+    command.set_defaults(room="evaluate")
     command.add_argument("model", help="a .keras file")
     command.add_argument(
         "corpus", nargs="*", help="a text; by default the model's own held-out part"
@@ -168,9 +172,9 @@ def _generate(command: Parser) -> None:
     command.add_argument("model", help="a .keras file")
     command.add_argument("prompt", nargs="?", default="", help="the text to continue")
     command.add_argument("--length", type=count("length"), default=200, help="tokens to add")
-    command.add_argument("--temperature", type=float, default=0.0)
+    command.add_argument("--temperature", type=number("temperature"), default=0.0)
     command.add_argument("--top-k", type=size("top_k"))
-    command.add_argument("--top-p", type=float)
+    command.add_argument("--top-p", type=number("top_p"))
     command.add_argument("--seed", type=count("seed"))
     command.add_argument("--stop", action="append", help="end before this text; may be repeated")
     command.add_argument("--unknown", type=choice("unknown", ("error", "unk")), default="error")
@@ -183,7 +187,7 @@ def _inspect(command: Parser) -> None:
 
 
 def _devices(command: Parser) -> None:
-    command.set_defaults(room="speak")
+    command.set_defaults(room="engine")
 
 
 _OPTIONS = {

@@ -34,16 +34,25 @@ class Parser(argparse.ArgumentParser):
         own = _OWN_MESSAGE.fullmatch(message)
         if own:
             raise UsageError(f"{own['option']}: {own['rest']}")
-        raise UsageError(f"{self.prog}: the arguments must fit, found: {message}; see --help")
+        found = message.replace("argument ", "", 1).replace(": ", " ")
+        raise UsageError(
+            f"{self.prog}: must get arguments that fit, found {found}; see {self.prog} --help"
+        )
 
     def refuse_unknown(self, left_over: Sequence[str]) -> None:
         """Refuse what no option or argument took."""
-        if left_over:
+        if not left_over:
+            return
+        found = shown(left_over[0])
+        if left_over[0].startswith("-"):
             known = [name for action in self._actions for name in action.option_strings]
             close = nearest(left_over[0].partition("=")[0], known)
-            remedy = f"did you mean {close}?" if close else "see --help"
-            found = shown(left_over[0])
+            remedy = f"did you mean {close}?" if close else f"see {self.prog} --help"
             raise UsageError(f"{self.prog}: must get options it knows, found {found}; {remedy}")
+        raise UsageError(
+            f"{self.prog}: must get the arguments it takes, side by side, found {found} too many; "
+            f"quote one that has spaces, or see {self.prog} --help"
+        )
 
 
 def checked(check: Callable[[Any], Any], read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -78,6 +87,17 @@ def share(name: str) -> Callable[[str], Any]:
     return checked(lambda value: unit_interval(name, value), _float_or_word)
 
 
+def number(name: str) -> Callable[[str], Any]:
+    """A number; which are allowed is checked where it is used, before any work."""
+
+    def is_number(value: Any) -> float:
+        if isinstance(value, float):
+            return value
+        raise UsageError(f"{name}: must be a number, found {shown(value)}; write one, such as 0.8")
+
+    return checked(is_number, _float_or_word)
+
+
 def choice(name: str, choices: Sequence[str]) -> Callable[[str], Any]:
     """One of a few words."""
     return checked(lambda value: one_of(name, value, choices), str)
@@ -85,10 +105,8 @@ def choice(name: str, choices: Sequence[str]) -> Callable[[str], Any]:
 
 def held_out(word: str) -> Any:
     """A share of the text below 1, or a whole number of tokens that follow the training text."""
-    try:
-        return non_negative_int("valid", int(word))
-    except (ValueError, UsageError):
-        return share("valid")(word)
+    is_whole = isinstance(_int_or_word(word), int)
+    return count("valid")(word) if is_whole else share("valid")(word)
 
 
 def _int_or_word(word: str) -> Any:

@@ -2,43 +2,73 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
-from typing import Any
-
-import numpy as np
+from typing import Any, TextIO
 
 LINES_ON_A_TERMINAL = 20
+_REWRITE = "\r\x1b[K"
 
 
 class Progress:
-    """Shows the records of a training as they come.
+    """Shows the records of a training as they come; to be used in a `with` statement.
 
     Into a file or a pipe goes one line an epoch.  On a terminal one line is rewritten, and about
-    twenty over the whole training stay.
+    twenty over the whole training stay.  A stream that cannot be written to stops no training.
     """
 
-    def __init__(self, epochs: int, quiet: bool) -> None:
-        self.epochs, self.quiet = epochs, quiet
-        self.alive = sys.stderr.isatty()
+    def __init__(self, epochs: int, quiet: bool, stream: TextIO | None = None) -> None:
+        self.epochs = epochs
+        # Python has no standard error where the program was started without one.
+        self.stream: TextIO | None = stream or sys.stderr
+        self.quiet = quiet
+        self.alive = self.stream is not None and self.stream.isatty()
+        self.line_waits = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the cursor on a fresh line."""
+        if self.line_waits:
+            self._write("\n")
 
     def note(self, text: str) -> None:
         """Say something that is no record."""
-        if not self.quiet:
-            print(text, file=sys.stderr)
+        self._write(f"{self._start()}{text}\n")
 
     def show(self, record: dict[str, Any]) -> None:
         """Show the record of one epoch; `kseq.train` calls this."""
-        if self.quiet:
-            return
         line = epoch_line(record, self.epochs)
-        stays = not self.alive or self._is_milestone(record["epoch"]) or "samples" in record
-        start = "\r\x1b[K" if self.alive else ""
-        print(start + line, end="\n" if stays else "", file=sys.stderr, flush=True)
-        for sample in record.get("samples", ()):
-            print(f"  | {sample}", file=sys.stderr)
+        samples = [_indented(sample) for sample in record.get("samples", ())]
+        if not self.alive:
+            self._write("\n".join([line, *samples, ""]))
+            return
+        # A line that wraps could not be rewritten.
+        line = line[: shutil.get_terminal_size().columns - 1]
+        stays = bool(samples) or self._is_milestone(record["epoch"])
+        rest = "\n".join(["", *samples, ""]) if stays else ""
+        self._write(self._start() + line + rest)
+        self.line_waits = not stays
+
+    def _start(self) -> str:
+        start = _REWRITE if self.line_waits else ""
+        self.line_waits = False
+        return start
 
     def _is_milestone(self, epoch: int) -> bool:
-        return epoch in (1, self.epochs) or epoch % max(1, self.epochs // LINES_ON_A_TERMINAL) == 0
+        every = math.ceil(self.epochs / LINES_ON_A_TERMINAL)
+        return epoch in (1, self.epochs) or epoch % every == 0
+
+    def _write(self, text: str) -> None:
+        if self.quiet or self.stream is None:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:
+            self.quiet = True
 
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
@@ -53,7 +83,7 @@ def epoch_line(record: dict[str, Any], epochs: int) -> str:
     parts = [
         f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}",
         f"loss {record['loss']:.3f}",
-        f"perplexity {record.get('perplexity', np.exp(record['loss'])):.2f}",
+        f"perplexity {record['perplexity']:.2f}",
     ]
     if "val_perplexity" in record:
         parts.append(f"held-out {record['val_perplexity']:.2f}")
@@ -74,3 +104,7 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _indented(sample: str) -> str:
+    return "  | " + sample.replace("\n", "\n  | ")

@@ -198,10 +198,8 @@ class Corpus:
                 f"{self.label}: must have the {cut:,} tokens to train on and {held_out_tokens:,} "
                 f"to hold out, found {len(self):,}; ask for fewer"
             )
-        training = self._slice(0, cut, "training")
-        if held_out_tokens == 0:
-            return training, None
-        return training, self._slice(cut, cut + held_out_tokens, "validation")
+        following = self._slice(cut, cut + held_out_tokens, "validation")
+        return self._slice(0, cut, "training"), following if held_out_tokens else None
 
     def after(self, position: int) -> "Corpus":
         """Return the tokens from `position` on, under the same vocabulary.

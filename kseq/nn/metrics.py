@@ -61,6 +61,8 @@ class TokenTotals(keras.metrics.Metric):
     def _token_nats(self, y_true: Any, y_pred: Any) -> Any:
         # Cross-entropy in half precision shifts perplexity by more than a tenth.
         y_pred = ops.cast(y_pred, "float32")
+        # Beside a logit of minus infinity Keras's cross-entropy is NaN on JAX.
+        y_pred = ops.where(y_pred < _IMPOSSIBLE, _IMPOSSIBLE, y_pred)
         return ops.sparse_categorical_crossentropy(
             ops.cast(y_true, "int32"), y_pred, from_logits=self.from_logits
         )
