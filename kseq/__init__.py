@@ -56,7 +56,7 @@ _HOMES = {
 
 __all__ = ["__version__", *_HOMES]
 
-_ENGINE_ROOMS = ("kseq.nn", "kseq.training", "kseq.saving")
+_ENGINE_ROOMS = ("kseq.nn", "kseq.training")
 
 if TYPE_CHECKING:
     from kseq.backend import best_device, devices

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from kseq.checks import non_negative_int, positive_int
+from kseq.checks import non_negative_int, positive_int, shown
 from kseq.errors import UsageError
 
 Step = Callable[[Any, Any], tuple[np.ndarray, Any]]
@@ -87,8 +88,9 @@ def probabilities_of(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
         [0.5, 0.5, 0.0, 0.0]
     """
     logits = np.asarray(logits, "float64")
-    # The largest is taken off first: a tiny temperature must not overflow.
-    scaled = np.exp((logits - logits.max()) / sampling.temperature)
+    # The largest is taken off first: a tiny temperature sends the others to minus infinity.
+    with np.errstate(over="ignore"):
+        scaled = np.exp((logits - logits.max()) / sampling.temperature)
     scaled /= scaled.sum()
     order = np.argsort(-scaled, kind="stable")
     kept = np.zeros(len(scaled), bool)
@@ -162,16 +164,16 @@ def _kept_count(descending: np.ndarray, sampling: Sampling) -> int:
     return count
 
 
-def _check_temperature(temperature: float) -> None:
-    if not (np.isfinite(temperature) and temperature >= 0):
+def _check_temperature(temperature: object) -> None:
+    if not (isinstance(temperature, Real) and np.isfinite(temperature) and temperature >= 0):
         raise UsageError(
-            f"temperature: must be a finite number, at least 0, found {temperature}; "
+            f"temperature: must be a finite number, at least 0, found {shown(temperature)}; "
             "0 takes the likeliest token, 1 samples from the model"
         )
 
 
-def _check_top_p(top_p: float) -> None:
-    if not 0 < top_p <= 1:
+def _check_top_p(top_p: object) -> None:
+    if not (isinstance(top_p, Real) and 0 < top_p <= 1):
         raise UsageError(
-            f"top_p: must be above 0 and at most 1, found {top_p}; 1 keeps every token"
+            f"top_p: must be above 0 and at most 1, found {shown(top_p)}; 1 keeps every token"
         )

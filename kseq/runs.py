@@ -17,11 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from kseq.checks import shown
 from kseq.data.files import write_text
-from kseq.errors import FileError, UsageError
+from kseq.errors import DataError, FileError, UsageError
 from kseq.saving import load_model
 
 Record = dict[str, Any]
+
+# A new run in the folder of an old one must not go on from it when it is resumed.
+_OF_EARLIER_RUNS = ("checkpoint.keras", "best.keras", "history.json")
 
 
 @dataclass
@@ -72,13 +76,25 @@ def settings_of(model: Any, batches: Any) -> dict[str, Any]:
         "batch_size": batches.batch_size,
         "num_steps": batches.num_steps,
         "batches_seed": batches.seed,
-        "corpus": None if batches.corpus is None else batches.corpus.provenance,
+        "corpus": None if batches.corpus is None else _text_of(batches.corpus),
         "tokens": len(batches.ids),
         "epochs_before": model.provenance.epochs,
         "optimizer": type(model.optimizer).__name__,
+        "learning_rate": _learning_rate(model.optimizer),
         "clipping": [model.optimizer.global_clipnorm, model.optimizer.clipnorm],
     }
     return json.loads(json.dumps(settings))
+
+
+def _text_of(corpus: Any) -> dict[str, Any]:
+    names = ("sha256", "level", "cleaning", "separator", "start")
+    return {name: corpus.provenance[name] for name in names}
+
+
+def _learning_rate(optimizer: Any) -> Any:
+    """Return the number, or the name and numbers of the schedule."""
+    rate = optimizer.get_config()["learning_rate"]
+    return {"schedule": rate["class_name"], **rate["config"]} if isinstance(rate, dict) else rate
 
 
 class RunFolder:
@@ -96,12 +112,15 @@ class RunFolder:
 
         Raises:
             UsageError: the run was begun with other settings; each difference is named.
+            DataError: the text has changed since.
         """
         if self.path is None:
             return []
         _make_folder(self.path)
         if resume and (self.path / "checkpoint.keras").exists():
             return self._go_on(model, settings)
+        for name in _OF_EARLIER_RUNS:
+            (self.path / name).unlink(missing_ok=True)
         write_text(self.path / "settings.json", _json(settings))
         return []
 
@@ -135,16 +154,36 @@ class RunFolder:
 
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    _check_same_text(path, before.get("corpus"), now["corpus"])
+    before, now = _flat(before), _flat(now)
     differences = [
-        f"{name} {before.get(name)!r} then and {value!r} now"
-        for name, value in now.items()
-        if before.get(name) != value
+        f"{name} {shown(before.get(name), 24)} then and {shown(now.get(name), 24)} now"
+        for name in dict.fromkeys((*now, *before))
+        if before.get(name) != now.get(name)
     ]
     if differences:
         raise UsageError(
-            f"{path}: a resumed run must keep its settings, found "
-            f"{', '.join(differences)[:150]}; use the same, or another run folder"
+            f"{path}: a resumed run must keep its settings, found {', '.join(differences)}; "
+            "use the same, or another run folder"
         )
+
+
+def _check_same_text(path: Path, before: Any, now: Any) -> None:
+    if before and now and before["sha256"] != now["sha256"]:
+        raise DataError(
+            f"{path}: a resumed run must keep its text, found another (sha256 "
+            f"{before['sha256'][:8]} then and {now['sha256'][:8]} now); bring the text back, or "
+            "use another run folder"
+        )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Name each entry of an inner dictionary by both its names."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        flat |= {f"{name} {part}".strip(): item for part, item in inner}
+    return flat
 
 
 def _copy_state(source: Any, target: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from kseq.backend import require_engine
 from kseq.errors import FileError, ModelFileError
 from kseq.version import __version__
 
@@ -20,6 +22,12 @@ _OTHER_FORMATS = {
     ".safetensors": "these files hold weights only",
 }
 LARGEST_FILE = 16 * 2**30
+# Where Keras puts the bias of the logits (V,): that of a Dense layer, or with tied weights our own.
+_READ_OUT_BIASES = ("layers/stack/dense/vars/1", "layers/stack/vars/0")
+# What reading a crafted archive or a deeply nested JSON raises, beside BadZipFile and ValueError.
+_UNREADABLE = (EOFError, NotImplementedError, RecursionError, RuntimeError)
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
@@ -37,17 +45,16 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         >>> load_model(path).units
         2
     """
-    _read_config(Path(path))
+    _read_facts(Path(path))
+    require_engine()
     import keras
 
     import kseq.nn.language_model  # noqa: F401  registers the classes a file may name
 
     try:
-        model = keras.saving.load_model(path)
+        return keras.saving.load_model(path)
     except Exception as error:
         raise _broken(path, "it could not be built") from error
-    _check_vocabulary(path, model)
-    return model
 
 
 def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -60,43 +67,45 @@ def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileError, ModelFileError: as for `load_model`.
     """
     path = Path(path)
-    config, metadata = _read_config(path)
+    config, metadata, shapes = _read_facts(path)
     settings = dict(config["config"])
     vocab = settings.pop("vocab")
-    provenance = settings.pop("provenance")
+    provenance = settings.pop("provenance", None)
     for private in ("name", "trainable", "dtype"):
         settings.pop(private, None)
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
-        "kind": config["class_name"],
+        "kind": config.get("class_name"),
         "settings": settings,
         "vocab_size": len(vocab["tokens"]),
-        "parameters": _count_parameters(path),
+        "parameters": _count_parameters(shapes),
         "provenance": provenance,
         "keras_version": metadata.get("keras_version"),
         "date_saved": metadata.get("date_saved"),
     }
 
 
-def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the archive as far as that needs no Keras; return its config and metadata."""
+def _read_facts(path: Path) -> tuple[dict[str, Any], dict[str, Any], Shapes]:
+    """Check the file as far as that needs no Keras; return its config, metadata and shapes."""
     _check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(path, archive)
             config = json.loads(archive.read("config.json"))
             metadata = json.loads(archive.read("metadata.json"))
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, *_UNREADABLE) as error:
         if isinstance(error, ModelFileError):
             raise
         raise _broken(path, str(error)[:80]) from error
     _check_ours(path, config)
-    return config, metadata
+    shapes = _read_shapes(path)
+    _check_vocabulary(path, config.get("config"), shapes)
+    return config, metadata, shapes
 
 
 def _check_file(path: Path) -> None:
-    if str(path).startswith(("http://", "https://")):
+    if str(path).startswith(("http:/", "https:/")):
         raise ModelFileError(f"{path}: must be a local file, found a URL; download it first")
     if path.is_dir():
         raise ModelFileError(f"{path}: must be a .keras file, found a folder; name the file in it")
@@ -136,32 +145,41 @@ def _check_ours(path: Path, config: Any) -> None:
         )
 
 
-def _check_vocabulary(path: Any, model: Any) -> None:
-    found = model.stack.vocab_size
-    if found != len(model.vocab):
+def _check_vocabulary(path: Path, config: Any, shapes: Shapes) -> None:
+    try:
+        told = len(config["vocab"]["tokens"])
+    except (KeyError, TypeError) as error:
+        raise _broken(path, "it has no vocabulary") from error
+    found = [shapes[name][0] for name in _READ_OUT_BIASES if name in shapes]
+    if found and found != [told]:
         raise ModelFileError(
-            f"{path}: vocabulary and layers must agree, found {len(model.vocab)} and {found} "
+            f"{path}: vocabulary and layers must agree, found {told} and {found[0]} "
             "symbols; the file was altered, save the model again"
         )
 
 
-def _count_parameters(path: Path) -> int:
+def _read_shapes(path: Path) -> Shapes:
+    """Return the shape of every array of the weights, by its name."""
     import h5py
 
-    total = 0
+    shapes: Shapes = {}
 
-    def count(name: str, item: Any) -> None:
-        nonlocal total
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            total += int(item.size) if "seed_generator" not in name else 0
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = tuple(item.shape)
 
     with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member:
         try:
             with h5py.File(member, "r") as weights:
-                weights.visititems(count)
-        except OSError as error:
+                weights.visititems(note)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise _broken(path, "its weights cannot be read") from error
-    return total
+    return shapes
+
+
+def _count_parameters(shapes: Shapes) -> int:
+    ours = (name for name in shapes if not name.startswith("optimizer"))
+    return sum(math.prod(shapes[name]) for name in ours if "seed_generator" not in name)
 
 
 def _numbers(version: str) -> list[int]:

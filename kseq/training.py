@@ -17,7 +17,7 @@ import numpy as np
 
 from kseq.checks import non_negative_int, one_of, positive_int
 from kseq.data import windows
-from kseq.errors import NumericalError
+from kseq.errors import NumericalError, UsageError
 from kseq.nn.batches import SequentialBatches
 from kseq.nn.optimizers import skipped_steps
 from kseq.runs import Record, Run, RunFolder, settings_of
@@ -77,10 +77,11 @@ def train(
     if not model.compiled:
         model.compile()
     folder = RunFolder(run_dir)
-    run = Run(folder.start(model, settings_of(model, batches), resume))
-    keeper = Keeper(model, run, folder, epochs, batches.tokens_per_epoch)
+    keeper = Keeper(model, folder, epochs, batches.tokens_per_epoch)
     keeper.set_patience(patience, plateau)
     keeper.set_reports(report, prompts, sample_every)
+    run = Run(folder.start(model, settings_of(model, batches), resume))
+    keeper.start(run)
     if keeper.goes_on():
         if not run.records:
             batches.set_epoch(0)
@@ -117,21 +118,26 @@ class Keeper(keras.callbacks.Callback):
     Whatever it decides is a function of the records, so that a resumed run decides the same.
     """
 
-    def __init__(
-        self, model: Any, run: Run, folder: RunFolder, epochs: int, tokens_per_epoch: int
-    ) -> None:
+    def __init__(self, model: Any, folder: RunFolder, epochs: int, tokens_per_epoch: int) -> None:
         super().__init__()
-        self.trained, self.run, self.folder = model, run, folder
+        self.trained, self.folder = model, folder
         self.epochs, self.tokens_per_epoch = epochs, tokens_per_epoch
-        self.best_weights = folder.best_weights() if run.records else None
-        self.patience: int | None = None
-        self.plateau: int | None = None
+        self.set_patience(None, None)
         self.set_reports(None, (), 0)
+        self.start(Run())
+
+    def start(self, run: Run) -> None:
+        """Keep the records in `run`, which may hold those of epochs before a resume."""
+        self.run = run
+        self.best_weights = self.folder.best_weights() if run.records else None
+        self._note_stop()
 
     def set_patience(self, patience: int | None, plateau: int | None) -> None:
         """Stop after `patience`, lower the learning rate after `plateau` epochs of no gain."""
         self.patience = None if patience is None else positive_int("patience", patience)
         self.plateau = None if plateau is None else positive_int("plateau", plateau)
+        if self.plateau is not None:
+            _check_constant(self.trained.optimizer)
 
     def set_reports(
         self, report: Callable[[Record], None] | None, prompts: Sequence[str], every: int
@@ -163,7 +169,7 @@ class Keeper(keras.callbacks.Callback):
         if self.report:
             self.report(record)
         if self._is_out_of_patience():
-            self.run.stopped_early = len(self.run.records) < self.epochs
+            self._note_stop()
             self.folder.write_history(self.run)
             self.trained.stop_training = True
 
@@ -204,6 +210,10 @@ class Keeper(keras.callbacks.Callback):
         done = len(self.run.records)
         return self.patience is not None and done - self.run.best_epoch >= self.patience
 
+    def _note_stop(self) -> None:
+        epochs_are_left = len(self.run.records) < self.epochs
+        self.run.stopped_early = epochs_are_left and self._is_out_of_patience()
+
     def _lower_rate(self) -> None:
         records = self.run.records
         rates = [record["learning_rate"] for record in records]
@@ -211,6 +221,15 @@ class Keeper(keras.callbacks.Callback):
         waited = min(len(records) - self.run.best_epoch, same)
         if self.plateau is not None and waited >= self.plateau:
             self.trained.optimizer.learning_rate = rates[-1] * PLATEAU_FACTOR
+
+
+def _check_constant(optimizer: Any) -> None:
+    rate = optimizer.get_config()["learning_rate"]
+    if isinstance(rate, dict):
+        raise UsageError(
+            "plateau: the learning rate must be a number, found a schedule "
+            f"({rate['class_name']}); leave plateau out or give a number"
+        )
 
 
 def _check_learning(record: Record, vocab_size: int) -> None:

@@ -45,14 +45,19 @@ class Parser(argparse.ArgumentParser):
             return
         found = shown(left_over[0])
         if left_over[0].startswith("-"):
-            known = [name for action in self._actions for name in action.option_strings]
-            close = nearest(left_over[0].partition("=")[0], known)
-            remedy = f"did you mean {close}?" if close else f"see {self.prog} --help"
+            remedy = self._remedy_for(left_over[0].partition("=")[0])
             raise UsageError(f"{self.prog}: must get options it knows, found {found}; {remedy}")
         raise UsageError(
             f"{self.prog}: must get the arguments it takes, side by side, found {found} too many; "
             f"quote one that has spaces, or see {self.prog} --help"
         )
+
+    def _remedy_for(self, option: str) -> str:
+        known = [name for action in self._actions for name in action.option_strings]
+        if option in known:
+            return f"write it after {self.prog}"
+        close = nearest(option, known)
+        return f"did you mean {close}?" if close else f"see {self.prog} --help"
 
 
 def checked(check: Callable[[Any], Any], read: Callable[[str], Any]) -> Callable[[str], Any]:

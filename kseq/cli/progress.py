@@ -45,8 +45,7 @@ class Progress:
         if not self.alive:
             self._write("\n".join([line, *samples, ""]))
             return
-        # A line that wraps could not be rewritten.
-        line = line[: shutil.get_terminal_size().columns - 1]
+        line = _fitted(line, shutil.get_terminal_size().columns - 1)
         stays = bool(samples) or self._is_milestone(record["epoch"])
         rest = "\n".join(["", *samples, ""]) if stays else ""
         self._write(self._start() + line + rest)
@@ -104,6 +103,13 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _fitted(line: str, width: int) -> str:
+    """Return `line` no wider than a terminal, for one that wraps could not be rewritten."""
+    if len(line) > width:
+        line = line.replace("  ", " ").replace("tokens/s", "tok/s")
+    return line[:width]
 
 
 def _indented(sample: str) -> str:

@@ -14,8 +14,11 @@ from kseq.cli.progress import Progress
 from kseq.cli.texts import prompts, training_texts
 from kseq.data.corpora import Corpus
 
-DEMO = ["story", "--dropout", "0.3", "--schedule", "one_cycle", "--learning-rate", "0.01"]
-DEMO_EPOCHS = 30
+DEMO = [
+    *("story", "--batch-size", "16", "--dropout", "0.5"),
+    *("--schedule", "one_cycle", "--learning-rate", "0.005"),
+]
+DEMO_EPOCHS = 20
 PLATEAU_EPOCHS = 3
 
 

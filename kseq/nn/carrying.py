@@ -7,6 +7,8 @@ its batch size, start at zero with each epoch, and are no part of the saved mode
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -31,6 +33,13 @@ class CarriedState:
     def read(self) -> list[list[Any]]:
         """Return the state as tensors; a copy, for the variables are overwritten in the step."""
         return [[ops.copy(ops.stop_gradient(v.value)) for v in layer] for layer in self.layers]
+
+    def sized(self, ids: Any) -> Any:
+        """Return ids (B, T) whose shape says B.
+
+        In `fit` TensorFlow leaves it open, and its loop refuses a state of one row for it.
+        """
+        return ops.reshape(ids, (self.batch_size, *ops.shape(ids)[1:]))
 
     def write(self, state: Any) -> None:
         """Keep `state` for the next batch, cut off from the graph that made it."""
@@ -82,10 +91,13 @@ class CarryDuringFit(keras.callbacks.Callback):
 
 
 class Carry:
-    """The carried states of one model: which exist, and which are in use right now."""
+    """The carried states of one `fit` or `evaluate`: which exist, and which are in use right now.
 
-    def __init__(self) -> None:
-        self.states: dict[str, CarriedState] = {}
+    batch_sizes: of each use, "training" or "evaluation", that carries; its state starts at zero.
+    """
+
+    def __init__(self, batch_sizes: Mapping[str, int], widths: list[list[int]], dtype: str) -> None:
+        self.states = {use: CarriedState(widths, B, dtype) for use, B in batch_sizes.items()}
         self.active: set[str] = set()
 
     @property
@@ -101,16 +113,6 @@ class Carry:
         if use in self.states:
             self.states[use].reset()
 
-    def prepare(self, batch_sizes: dict[str, int], widths: list[list[int]], dtype: str) -> None:
-        """Make a state at zero for each use, "training" or "evaluation", with its batch size."""
-        self.clear()
-        for use, batch_size in batch_sizes.items():
-            self.states[use] = CarriedState(widths, batch_size, dtype)
-
-    def clear(self) -> None:
-        """Forget every state, as after a `fit`."""
-        self.states, self.active = {}, set()
-
 
 class CarriesState:
     """Mixed into a Keras model: `fit` and `evaluate` that carry the state of its layers.
@@ -121,6 +123,8 @@ class CarriesState:
 
     _carry: Carry
     compute_dtype: str
+    train_function: Any
+    test_function: Any
 
     def state_widths(self) -> list[list[int]]:
         """Return, for each recurrent layer, the width of each of its states."""
@@ -135,8 +139,8 @@ class CarriesState:
         raise NotImplementedError
 
     def start_carrying(self) -> None:
-        """Make the place where carried states are kept; called once, by the constructor."""
-        self._carry = Carry()
+        """Carry nothing yet; called once, by the constructor."""
+        self._carry = Carry({}, [], "float32")
 
     @property
     def variables(self) -> list[Any]:
@@ -157,17 +161,14 @@ class CarriesState:
         validation = _as_evaluation(kwargs.pop("validation_data", None))
         added = self.before_fit(x, validation)
         first_epoch = 0 if kwargs.get("initial_epoch") else x.epoch
-        self._carry_for(training=x, evaluation=validation)
         kwargs["shuffle"] = False
-        kwargs["callbacks"] = [
-            CarryDuringFit(self._carry, x, first_epoch),
-            *added,
-            *_as_list(kwargs.get("callbacks")),
-        ]
-        try:
+        with self._carrying(training=x, evaluation=validation):
+            kwargs["callbacks"] = [
+                CarryDuringFit(self._carry, x, first_epoch),
+                *added,
+                *_as_list(kwargs.get("callbacks")),
+            ]
             return super().fit(x, y, validation_data=validation, **kwargs)  # type: ignore[misc]
-        finally:
-            self._carry.clear()
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """As Keras's; for `SequentialBatches` the state is carried, from the first token on."""
@@ -175,26 +176,32 @@ class CarriesState:
             return super().evaluate(x, y, **kwargs)  # type: ignore[misc]
         x = x.from_first_token()
         self.before_evaluate(x)
-        self._carry_for(evaluation=x)
-        kwargs["callbacks"] = [
-            CarryDuringFit(self._carry),
-            *_as_list(kwargs.get("callbacks")),
-        ]
-        try:
+        with self._carrying(evaluation=x):
+            kwargs["callbacks"] = [
+                CarryDuringFit(self._carry),
+                *_as_list(kwargs.get("callbacks")),
+            ]
             return super().evaluate(x, y, **kwargs)  # type: ignore[misc]
-        finally:
-            self._carry.clear()
 
-    def _carry_for(self, **batches: Any) -> None:
-        """Make a state for each use whose batches are sequential; compile the steps anew."""
+    @contextmanager
+    def _carrying(self, **batches: Any) -> Iterator[None]:
+        """Carry a state for each use whose batches are sequential, while the block runs.
+
+        What was carried before goes on after it: a callback of `fit` may call `evaluate`.
+        """
         sizes = {
             use: source.batch_size
             for use, source in batches.items()
             if isinstance(source, SequentialBatches)
         }
-        self._carry.prepare(sizes, self.state_widths(), self.compute_dtype)
+        before = self._carry, self.train_function, self.test_function
+        self._carry = Carry(sizes, self.state_widths(), self.compute_dtype)
         # A compiled step remembers the variables it was traced with.
         self.train_function = self.test_function = None
+        try:
+            yield
+        finally:
+            self._carry, self.train_function, self.test_function = before
 
 
 def _as_evaluation(batches: Any) -> Any:

@@ -116,6 +116,7 @@ class LanguageModel(CarriesState, keras.Model):
     ) -> Any:
         carried = self._carry.current(training) if initial_state is None else None
         state = carried.read() if carried else initial_state
+        ids = carried.sized(ids) if carried else ids
         logits, state = self.stack(ids, initial_state=state, training=training)
         if carried:
             carried.write(state)
@@ -139,6 +140,8 @@ class LanguageModel(CarriesState, keras.Model):
             weighted_metrics=weighted_metrics,
             **kwargs,
         )
+        # What "auto" comes to differs between engines: a file must hold what was asked for.
+        self._asked_to_jit = kwargs.get("jit_compile", "auto")
         # Built now, so that a file saved before training holds all that it says it holds.
         self.optimizer.build(self.trainable_variables)
 
@@ -223,8 +226,9 @@ class LanguageModel(CarriesState, keras.Model):
         return cls(**{**config, "vocab": Vocab.from_dict(config["vocab"])})
 
     def get_compile_config(self) -> dict[str, Any]:
-        """Keras's, with optimizers named as every engine knows them."""
-        return with_public_optimizer(super().get_compile_config())
+        """Keras's, in words that every engine knows."""
+        config = with_public_optimizer(super().get_compile_config())
+        return {**config, "jit_compile": self._asked_to_jit} if config else config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))

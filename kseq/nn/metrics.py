@@ -16,6 +16,8 @@ from typing import Any
 import keras
 from keras import ops
 
+_IMPOSSIBLE = -1e30
+
 
 class TokenTotals(keras.metrics.Metric):
     """Totals of nats and of tokens, over every batch since the last reset.

@@ -94,13 +94,19 @@ class GuardedOptimizer:
     skipped_steps: Any
 
     def build(self, variables: list[Any]) -> None:
+        if self.built:  # type: ignore[has-type]
+            return
         super().build(variables)  # type: ignore[misc]
         self.skipped_steps = keras.Variable(0, dtype="int32", trainable=False, name="skipped_steps")
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        grads = list(grads)
+        grads = [_dense(g) for g in grads]
         if trainable_variables is not None and not self.built:  # type: ignore[has-type]
             self.build(list(trainable_variables))
+        if all(g is None for g in grads):
+            # Keras says that there are no gradients.
+            super().apply(grads, trainable_variables)  # type: ignore[misc]
+            return
         norm = global_norm(grads)
         skipped = require_engine().apply_if_finite(
             norm, self._apply_of(grads, trainable_variables), self._touched()
@@ -135,6 +141,12 @@ class ReportSkipped(keras.callbacks.Callback):
                 "lower the learning rate or look for infinite inputs",
                 stacklevel=2,
             )
+
+
+def _dense(grad: Any) -> Any:
+    # TensorFlow gives an embedding's gradient as slices, one for each use of a row; the norm of
+    # slices is not that of their sums.
+    return None if grad is None else ops.reshape(grad, ops.shape(grad))
 
 
 def global_norm(grads: Any) -> Any:

@@ -41,8 +41,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         step = ops.minimum(ops.cast(step, "float32"), self.total_steps)
-        top = max(self.rise * self.total_steps, 1e-6)
-        rising = _cosine(self.peak / 25, self.peak, step / top)
+        top = self.rise * self.total_steps
+        rising = _cosine(self.peak / 25, self.peak, step / max(top, 1e-6))
         falling = _cosine(self.peak, self.peak / 1e4, (step - top) / (self.total_steps - top))
         return ops.where(step < top, rising, falling)
 

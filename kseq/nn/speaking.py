@@ -59,10 +59,16 @@ class _Writer:
 
     def add(self, token_id: int) -> None:
         if self.stopped_at is None:
-            start = self.joint if self.prompt or self.added else ""
-            self.added += start + self.vocab.to_tokens(token_id)
-            found = [at for at in (self.added.find(stop) for stop in self.stops) if at >= 0]
+            before = len(self.added)
+            self.added += self._joint() + self.vocab.to_tokens(token_id)
+            # Whatever ended earlier has been found already.
+            starts = [(stop, max(0, before - len(stop) + 1)) for stop in self.stops]
+            found = [at for at in (self.added.find(*start) for start in starts) if at >= 0]
             self.stopped_at = min(found, default=None)
+
+    def _joint(self) -> str:
+        end = (self.added or self.prompt)[-1:]
+        return "" if not end or end.isspace() else self.joint
 
     def text(self) -> str:
         return self.prompt + self.added[: self.stopped_at]
@@ -96,7 +102,13 @@ def encode_prompt(vocab: Vocab, level: str, prompt: str, unknown: str = "error")
 def _written(
     model: Any, writers: list[_Writer], max_new_tokens: int, sampling: Sampling
 ) -> Iterator[None]:
-    max_new_tokens = non_negative_int("max_new_tokens", max_new_tokens)
+    # Checked here and not in the iterator, which runs no line before it is asked for a token.
+    return _write(model, writers, non_negative_int("max_new_tokens", max_new_tokens), sampling)
+
+
+def _write(
+    model: Any, writers: list[_Writer], max_new_tokens: int, sampling: Sampling
+) -> Iterator[None]:
     prompts = [writer.ids for writer in writers]
     if not prompts:
         return

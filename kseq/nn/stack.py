@@ -93,6 +93,22 @@ class Stack(keras.layers.Layer):
         """Return, for each layer, the width of each of its states."""
         return [list(layer.state_size) for layer in self.recurrent]
 
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        for name, generator in self._dropout_streams().items():
+            store[name] = ops.convert_to_numpy(generator.state)
+
+    def load_own_variables(self, store: Any) -> None:
+        streams = self._dropout_streams()
+        for name in streams.keys() & store.keys():
+            streams[name].state.assign(np.array(store[name]))
+        super().load_own_variables({name: store[name] for name in store.keys() - streams.keys()})
+
+    def _dropout_streams(self) -> dict[str, Any]:
+        """Return the random streams that Keras leaves out of a file, by the name they get there."""
+        dropping = [layer for layer in self.dropouts if layer.rate]
+        return {f"seed_generator_{i}": d.seed_generator for i, d in enumerate(dropping)}
+
     def _vectors(self, ids: Any) -> Any:
         if self.embedding is not None:
             return self.embedding(ids)

@@ -1,0 +1,69 @@
+"""`kseq evaluate`: how well a model predicts a text, beside the floors."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from kseq.cli.engine import on_device
+from kseq.cli.printing import print_report
+from kseq.cli.texts import evaluation_texts
+from kseq.data import windows
+from kseq.data.corpora import Corpus
+from kseq.data.floors import ngram_floors
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Print loss, perplexity and bits per token of a model on a text.
+
+    The floors of what the model's own text held out come from counting its training text, as
+    `kseq train` gives them; any other text is counted itself.
+    """
+    import kseq
+
+    with on_device(options.device):
+        model = kseq.load_model(options.model)
+        corpus, trained_on = evaluation_texts(model, options)
+        report = {"model": options.model, "corpus": corpus.name}
+        report |= measured(model, corpus, options.batch_size, options.num_steps)
+    floors = ngram_floors(corpus) if trained_on is None else ngram_floors(trained_on, corpus)
+    report["floors"] = floors.to_dict()
+    report["floors_from"] = "the text itself" if trained_on is None else "the training text"
+    print_report(report, _in_words(report, corpus.label), options.json)
+
+
+def measured(model: Any, corpus: Corpus, batch_size: int, num_steps: int) -> dict[str, Any]:
+    """Return tokens, unknown ones, loss, perplexity and bits per token of a model on a text.
+
+    Raises:
+        DataError: the text has fewer than 2 tokens.
+    """
+    import kseq
+
+    rows, steps = windows.evaluation_layout(len(corpus), batch_size, num_steps, corpus.label)
+    batches = kseq.SequentialBatches(corpus, rows, steps, seed=None)
+    if not model.compiled:
+        model.compile()
+    loss, perplexity = model.evaluate(batches, verbose=0)[:2]
+    return {
+        "tokens": batches.tokens_per_epoch,
+        "unknown": corpus.unk_count,
+        "loss": loss,
+        "perplexity": perplexity,
+        "bits_per_token": loss / math.log(2),
+    }
+
+
+def _in_words(report: dict[str, Any], label: str) -> str:
+    floors: dict[str, float] = report["floors"]
+    beside = ", ".join(f"{name} {value:.2f}" for name, value in floors.items())
+    unknown = f", {report['unknown']:,} of them <unk>" if report["unknown"] else ""
+    return "\n".join(
+        [
+            f"{label}: {report['tokens']:,} tokens{unknown}",
+            f"perplexity {report['perplexity']:.3f} "
+            f"(guessing from {report['floors_from']}: {beside})",
+            f"loss {report['loss']:.4f} nats, {report['bits_per_token']:.4f} bits per token",
+        ]
+    )

@@ -1,0 +1,110 @@
+"""The run folder, seen from the command line: what it must be before training, what is left after.
+
+A command that fails before its first epoch is over leaves the folder as it found it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kseq.data.files import write_bytes
+from kseq.errors import FileError, UsageError
+
+CHECKPOINT, SETTINGS = "checkpoint.keras", "settings.json"
+# Written when training is over: those of an earlier run would not belong to the new checkpoint.
+RESULTS = ("model.keras", "curve.png")
+OUTPUTS = (CHECKPOINT, "best.keras", "history.json", *RESULTS)
+
+
+class RunDir:
+    """A run folder that a training is about to use.
+
+    resume: go on with the run in it.  overwrite: replace that run.
+    """
+
+    def __init__(self, path: Path, resume: bool, overwrite: bool) -> None:
+        self.path, self.resume, self.overwrite = path, resume, overwrite
+        self.has_new_epoch = False
+
+    def check(self) -> None:
+        """Refuse a folder that cannot be used, without changing anything.
+
+        Raises:
+            UsageError: it holds an earlier run, and the options do not say what to do with it.
+            FileError: it cannot be made or written to.
+        """
+        if self.resume and self.overwrite:
+            raise UsageError(
+                "--resume: must stand without --overwrite, found both; leave one of them out"
+            )
+        _require_writable(self.path)
+        found = [name for name in OUTPUTS if (self.path / name).exists()]
+        if found and not self.overwrite and not self.goes_on:
+            raise UsageError(
+                f"{self.path}: must hold no earlier run, found {found[0]}; pass --overwrite to "
+                "replace it, --resume to go on from its checkpoint, or another --run-dir"
+            )
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a run to resume, and it is to be resumed."""
+        return self.resume and (self.path / CHECKPOINT).exists()
+
+    def note_epoch(self) -> None:
+        """Say that an epoch is over and its checkpoint written."""
+        if not self.has_new_epoch:
+            self.has_new_epoch = True
+            for name in RESULTS:
+                (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Undo what was written in this context if it fails before an epoch is over."""
+        made = _missing_folders(self.path)
+        settings = self.path / SETTINGS
+        before = settings.read_bytes() if settings.exists() else None
+        try:
+            yield
+        except BaseException:
+            if not self.has_new_epoch:
+                _put_back(settings, before)
+                _remove(made)
+            raise
+
+
+def _require_writable(path: Path) -> None:
+    made = _missing_folders(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise FileError(
+            f"{path}: must be a folder that can be written to, found {error.strerror or error}; "
+            "choose another --run-dir"
+        ) from error
+    finally:
+        _remove(made)
+
+
+def _missing_folders(path: Path) -> list[Path]:
+    """Return the folders on the way to `path`, and itself, that do not exist; deepest first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        # It has something in it, or never came to be.
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _put_back(settings: Path, before: bytes | None) -> None:
+    with suppress(OSError):
+        if before is None:
+            settings.unlink(missing_ok=True)
+        else:
+            write_bytes(settings, before)
