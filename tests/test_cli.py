@@ -94,7 +94,7 @@ def test_training_in_words_is_a_table_with_floors():
     assert [row[0] for row in rows[1:3]] == ["training", "held-out"]
     assert rows[1][4] == "29.00"
     assert ["model", "words/model.keras"] in rows
-    assert "  the quick brown " in said.out
+    assert " the quick brown " in said.out
 
 
 def test_quiet_training_says_nothing_on_standard_error():

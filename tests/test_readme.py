@@ -55,6 +55,14 @@ def test_a_command_runs(words, somewhere, request, monkeypatch):
     assert said.out.strip()
 
 
+def test_the_tree_names_every_module():
+    modules = {path.name for path in (ROOT / "kseq").rglob("*.py")}
+
+    assert [
+        name for name in modules if f" {name} " not in README and f"/{name} " not in README
+    ] == []
+
+
 def test_the_readme_has_commands():
     assert {words[0] for words in commands()} >= {"demo", "train", "evaluate", "generate"}
 

@@ -1,8 +1,10 @@
 """A run folder: a training that was stopped goes on as if it had not been, to the bit."""
 
 import json
+import shutil
 
 import keras
+import numpy as np
 import pytest
 from language_cases import Interrupt, draw_ids, same, tiny
 
@@ -11,24 +13,42 @@ from kseq import Corpus, DataError, FileError, RandomBatches, SequentialBatches,
 
 TIMES = ("tokens_per_second", "seconds", "seconds_left")
 EPOCHS, STEPS = 4, 3
+SAVED = ["best.keras", "checkpoint.keras"]
 FILES = {"settings.json", "history.json", "checkpoint.keras", "best.keras"}
 
 
-def model_of(schedule="one_cycle", name="adam", **options):
-    model = tiny(num_layers=2, dropout=0.5, **options)
-    rate = kseq.schedule(schedule, 0.1, STEPS * EPOCHS)
-    model.compile(kseq.clipped_optimizer(name, rate))
+def model_of(name, schedule):
+    model = tiny(num_layers=2, dropout=0.5)
+    model.compile(kseq.clipped_optimizer(name, kseq.schedule(schedule, 0.1, STEPS * EPOCHS)))
     return model
 
 
-KINDS = {
-    "random batches, Adam, one-cycle": (RandomBatches, model_of, {}),
-    "sequential batches, SGD, plateau": (
-        SequentialBatches,
-        lambda: model_of("constant", "sgd"),
-        {"plateau": 1},
-    ),
-}
+def on_random_batches(folder, **options):
+    """Train on what is judged, so that every epoch is the best."""
+    model, ids = model_of("adam", "one_cycle"), np.array([1, 2, 3] * 14)
+    return model, kseq.train(
+        model,
+        RandomBatches(ids, 3, 4),
+        EPOCHS,
+        validation=SequentialBatches(ids, 2, 4),
+        run_dir=folder,
+        **options,
+    )
+
+
+def on_sequential_batches(folder, **options):
+    """Train on other tokens than those judged, so that no epoch is better than the first."""
+    model = model_of("sgd", "plateau")
+    return model, kseq.train(
+        model,
+        SequentialBatches(np.array([1, 2] * 21), 3, 4),
+        EPOCHS,
+        validation=SequentialBatches(np.array([3, 4] * 10), 2, 4),
+        plateau=1,
+        keep="last",
+        run_dir=folder,
+        **options,
+    )
 
 
 def without_times(records):
@@ -39,85 +59,83 @@ def state_of(optimizer):
     return [keras.ops.convert_to_numpy(variable.value) for variable in optimizer.variables]
 
 
-class Case:
-    """One way of training, started as often as a test likes."""
+class Snapshots:
+    """Copies of a run folder as a `kill -9` would leave it: before each file is replaced."""
 
-    def __init__(self, kind):
-        self.batches, self.model, self.options = KINDS[kind]
+    def __init__(self, folder, copies):
+        self.folder, self.copies, self.names = folder, copies, []
 
-    def train(self, folder, **options):
-        model = self.model()
-        run = kseq.train(
-            model,
-            self.batches(draw_ids(40), 3, 4),
-            **{"epochs": EPOCHS, "run_dir": folder, "keep": "last", **self.options, **options},
-            validation=SequentialBatches(draw_ids(25, seed=1), 2, 4),
-            prompts=["abc"],
-            sample_every=2,
-        )
-        return model, run
+    def saving(self, save):
+        def watched(model, path, **options):
+            if path.parent == self.folder:
+                self.names.append(f"{len(self.names)} {path.name}")
+                shutil.copytree(self.folder, self.copies / self.names[-1])
+            save(model, path, **options)
 
-    def interrupted(self, folder, **when):
-        with pytest.raises(KeyboardInterrupt):
-            self.train(folder, callbacks=[Interrupt(**when)])
+        return watched
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def case(request):
-    return Case(request.param)
+class Whole:
+    """A training that nothing stopped, with the snapshots taken on its way."""
+
+    def __init__(self, train, tmp_path):
+        self.train, self.folder, self.copies = train, tmp_path / "run", tmp_path / "copies"
+        snapshots = Snapshots(self.folder, self.copies)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kseq.LanguageModel, "save", snapshots.saving(kseq.LanguageModel.save))
+            self.model, self.run = train(self.folder)
+        self.snapshots = snapshots.names
+
+    def resumed(self, snapshot):
+        model, run = self.train(self.copies / snapshot, resume=True)
+        assert without_times(run.records) == without_times(self.run.records)
+        assert same(model.get_weights(), self.model.get_weights())
+        assert same(state_of(model.optimizer), state_of(self.model.optimizer))
+        assert model.provenance.to_dict() == self.model.provenance.to_dict()
+        return run
 
 
 @pytest.fixture(scope="module")
-def whole(case, tmp_path_factory):
-    """The training that nothing stopped, its folder included."""
-    folder = tmp_path_factory.mktemp("whole")
-    return *case.train(folder), folder
+def random(tmp_path_factory):
+    return Whole(on_random_batches, tmp_path_factory.mktemp("random"))
 
 
-@pytest.mark.parametrize("when", [{"epoch": 2}, {"step": 2 * STEPS + 2}], ids=str)
-def test_a_resumed_training_ends_as_the_one_that_was_not_stopped(case, whole, tmp_path, when):
-    model, run, _ = whole
-    case.interrupted(tmp_path, **when)
-    assert len(json.loads((tmp_path / "history.json").read_text("utf-8"))["epochs"]) == 2
-    resumed, again = case.train(tmp_path, resume=True)
-    assert without_times(again.records) == without_times(run.records)
-    assert same(resumed.get_weights(), model.get_weights())
-    assert same(state_of(resumed.optimizer), state_of(model.optimizer))
-    assert resumed.provenance.to_dict() == model.provenance.to_dict()
-    assert again.records[2]["seconds"] != run.records[2]["seconds"]
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory):
+    return Whole(on_sequential_batches, tmp_path_factory.mktemp("sequential"))
 
 
-@pytest.mark.parametrize("lost", ["best.keras", "checkpoint.keras"])
-def test_a_training_stopped_while_it_saves_loses_nothing(case, whole, tmp_path, monkeypatch, lost):
-    _, run, _ = whole
-    original, saved = kseq.LanguageModel.save, []
-
-    def save(self, path, **options):
-        # After the history of the best epoch and before one of its two files.
-        if path.name == lost and saved.count("checkpoint.keras") == run.best_epoch - 1:
-            raise KeyboardInterrupt
-        saved.append(path.name)
-        original(self, path, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(kseq.LanguageModel, "save", save)
-        pytest.raises(KeyboardInterrupt, case.train, tmp_path)
-    resumed, again = case.train(tmp_path, resume=True, keep="best")
-    assert without_times(again.records) == without_times(run.records)
-    assert resumed.provenance.results["epoch"] == run.best_epoch
+# To the bit: with dropout, an optimizer that remembers, schedules and shuffled batches.
 
 
-def test_a_finished_training_is_only_read(case, whole, tmp_path):
-    model, run, folder = whole
-    before = (folder / "checkpoint.keras").read_bytes()
-    resumed, again = case.train(folder, resume=True)
-    assert again.records == run.records
-    assert same(resumed.get_weights(), model.get_weights())
-    assert (folder / "checkpoint.keras").read_bytes() == before
+@pytest.mark.parametrize("name", ["best.keras", "checkpoint.keras"])
+def test_a_training_killed_while_it_saves_ends_as_if_it_was_not(random, name):
+    assert [taken.split()[1] for taken in random.snapshots] == SAVED * EPOCHS
+    run = random.resumed(random.snapshots[4 + SAVED.index(name)])
+    assert run.best_epoch == EPOCHS
+    # Two epochs were read, and two trained.
+    times = [record["seconds"] for record in run.records]
+    expected = [record["seconds"] for record in random.run.records]
+    assert [one == other for one, other in zip(times, expected, strict=True)] == [1, 1, 0, 0]
 
 
-def test_the_folder_holds_what_the_run_did(whole):
-    model, run, folder = whole
+def test_a_training_with_carried_state_ends_as_if_it_was_not_stopped(sequential):
+    assert sequential.run.best_epoch == 1
+    rates = [record["learning_rate"] for record in sequential.run.records]
+    assert rates == pytest.approx([0.1, 0.1, 0.025, 0.00625])
+    sequential.resumed(sequential.snapshots[-1])
+
+
+def test_a_finished_training_is_only_read(random):
+    before = (random.folder / "checkpoint.keras").read_bytes()
+    resumed, again = random.train(random.folder, resume=True)
+    assert again == random.run
+    assert same(resumed.get_weights(), random.model.get_weights())
+    assert (random.folder / "checkpoint.keras").read_bytes() == before
+
+
+def test_the_folder_holds_what_the_run_did(random):
+    model, run, folder = random.model, random.run, random.folder
     assert {path.name for path in folder.iterdir()} == FILES
     history = json.loads((folder / "history.json").read_text("utf-8"))
     assert history == run.to_dict()
@@ -132,31 +150,42 @@ def test_the_folder_holds_what_the_run_did(whole):
 
 # Small models that train for one epoch: what a folder refuses, and what it forgets.
 
+CORPUS = Corpus.from_text("abcdef" * 7, name="letters")
+
 
 def short(folder, model=None, batches=None, epochs=1, **options):
     model = model or tiny()
     if not model.compiled:
         model.compile(kseq.clipped_optimizer("sgd", 0.5))
-    batches = batches or SequentialBatches(draw_ids(40), 3, 4)
-    return model, kseq.train(model, batches, epochs, run_dir=folder, **options)
+    batches = batches or SequentialBatches(CORPUS, 3, 4)
+    return model, kseq.train(model, batches, epochs, run_dir=folder, keep="last", **options)
 
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("begun")
-    short(folder)
+    folder = tmp_path_factory.mktemp("begun") / "new" / "run"
+    # Where there is nothing to go on from, a resumed run begins.
+    _, run = short(folder, resume=True)
+    assert len(run.records) == 1
     return folder
+
+
+@pytest.fixture
+def copy(begun, tmp_path):
+    return shutil.copytree(begun, tmp_path / "run")
 
 
 OTHERS = {
     "units 6 then and 7 now": lambda: {"model": tiny(units=7)},
     "cell 'simple_rnn' then and 'gru' now": lambda: {"model": tiny("gru")},
-    "num_steps 4 then and 5 now": lambda: {"batches": SequentialBatches(draw_ids(40), 3, 5)},
-    "batches_seed 0 then and 1 now": lambda: {"batches": SequentialBatches(draw_ids(40), 3, 4, 1)},
+    "num_steps 4 then and 5 now": lambda: {"batches": SequentialBatches(CORPUS, 3, 5)},
+    "batches_seed 0 then and 1 now": lambda: {"batches": SequentialBatches(CORPUS, 3, 4, 1)},
     "'SequentialBatches' then and 'RandomBatches' now": lambda: {
-        "batches": RandomBatches(draw_ids(40), 3, 4)
+        "batches": RandomBatches(CORPUS, 3, 4)
     },
-    "tokens 40 then and 50 now": lambda: {"batches": SequentialBatches(draw_ids(50), 3, 4)},
+    "tokens 42 then and 40 now": lambda: {
+        "batches": SequentialBatches(CORPUS.divide(40, 0)[0], 3, 4)
+    },
 }
 
 
@@ -177,38 +206,21 @@ def test_every_difference_is_named(begun):
         assert f"{name} " in str(raised.value)
 
 
-def test_a_text_that_changed_is_refused(tmp_path):
-    texts = [Corpus.from_text("abcdef" * 10 + end) for end in "ab"]
-    vocab = texts[0].vocab
-    for number, corpus in enumerate(texts):
-        batches = SequentialBatches(corpus.with_vocab(vocab), 3, 4)
-        model = kseq.LanguageModel(vocab, "simple_rnn", 4, 1)
-        if number == 0:
-            short(tmp_path, model, batches)
-        else:
-            with pytest.raises(DataError, match="a resumed run must keep its text, found another"):
-                short(tmp_path, model, batches, resume=True)
+def test_a_text_that_changed_is_refused(begun):
+    other = Corpus.from_text("fedcba" * 7).with_vocab(CORPUS.vocab)
+    with pytest.raises(DataError, match="a resumed run must keep its text, found another"):
+        short(begun, batches=SequentialBatches(other, 3, 4), resume=True)
 
 
-def test_without_resume_the_earlier_run_is_forgotten(tmp_path):
-    short(tmp_path, tiny(seed=1), epochs=2)
+def test_without_resume_the_earlier_run_is_forgotten(copy):
     with pytest.raises(KeyboardInterrupt):
-        short(tmp_path, callbacks=[Interrupt(step=1)])
-    assert {path.name for path in tmp_path.iterdir()} == {"settings.json"}
-    _, run = short(tmp_path, resume=True)
-    assert [record["epoch"] for record in run.records] == [1]
+        short(copy, callbacks=[Interrupt(step=1)])
+    assert {path.name for path in copy.iterdir()} == {"settings.json"}
 
 
-def test_resuming_where_there_is_nothing_begins(tmp_path):
-    _, run = short(tmp_path / "new" / "run", resume=True)
-    assert len(run.records) == 1
-    assert (tmp_path / "new" / "run" / "checkpoint.keras").exists()
-
-
-def test_a_run_may_go_on_longer_than_it_was_planned(tmp_path):
-    model, run = short(tmp_path / "whole", epochs=3)
-    short(tmp_path / "parts", epochs=1)
-    resumed, again = short(tmp_path / "parts", epochs=3, resume=True)
+def test_a_run_may_go_on_longer_than_it_was_planned(copy, tmp_path):
+    model, run = short(tmp_path / "whole", epochs=2)
+    resumed, again = short(copy, epochs=2, resume=True)
     assert without_times(again.records) == without_times(run.records)
     assert same(resumed.get_weights(), model.get_weights())
 
@@ -221,7 +233,7 @@ def test_a_run_that_ran_out_of_patience_stays_stopped(tmp_path):
         model.compile(kseq.clipped_optimizer("sgd", 1e-30))
         return model
 
-    batches = SequentialBatches(draw_ids(40), 3, 4, seed=None)
+    batches = SequentialBatches(CORPUS, 3, 4, seed=None)
     _, run = short(tmp_path, stuck(), batches, epochs=9, patience=1)
     _, again = short(tmp_path, stuck(), batches, epochs=9, patience=1, resume=True)
     assert run.stopped_early
@@ -235,8 +247,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         short(tmp_path / "file" / "run")
 
 
-def test_a_history_that_is_broken_is_named(tmp_path):
-    short(tmp_path)
-    (tmp_path / "history.json").write_text("{")
+def test_a_history_that_is_broken_is_named(copy):
+    (copy / "history.json").write_text("{")
     with pytest.raises(FileError, match=r"history\.json: must hold the run's facts, found it "):
-        short(tmp_path, resume=True)
+        short(copy, resume=True)

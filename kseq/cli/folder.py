@@ -5,16 +5,16 @@ A command that fails before its first epoch is over leaves the folder as it foun
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kseq.data.files import write_bytes
 from kseq.errors import FileError, UsageError
 
 CHECKPOINT, SETTINGS = "checkpoint.keras", "settings.json"
-# Written when training is over: those of an earlier run would not belong to the new checkpoint.
+# Written when training is over; until then those of before a resume would not belong here.
 RESULTS = ("model.keras", "curve.png")
 OUTPUTS = (CHECKPOINT, "best.keras", "history.json", *RESULTS)
 
@@ -28,6 +28,7 @@ class RunDir:
     def __init__(self, path: Path, resume: bool, overwrite: bool) -> None:
         self.path, self.resume, self.overwrite = path, resume, overwrite
         self.has_new_epoch = False
+        self.earlier: Path | None = None
 
     def check(self) -> None:
         """Refuse a folder that cannot be used, without changing anything.
@@ -54,25 +55,48 @@ class RunDir:
         return self.resume and (self.path / CHECKPOINT).exists()
 
     def note_epoch(self) -> None:
-        """Say that an epoch is over and its checkpoint written."""
-        if not self.has_new_epoch:
-            self.has_new_epoch = True
-            for name in RESULTS:
-                (self.path / name).unlink(missing_ok=True)
+        """Say that an epoch is over and its checkpoint written: what was here before may go."""
+        if self.has_new_epoch:
+            return
+        self.has_new_epoch = True
+        if self.earlier:
+            shutil.rmtree(self.earlier)
+        for name in RESULTS:
+            (self.path / name).unlink(missing_ok=True)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Undo what was written in this context if it fails before an epoch is over."""
+        """Put the folder back as it was if this context fails before an epoch is over."""
         made = _missing_folders(self.path)
-        settings = self.path / SETTINGS
-        before = settings.read_bytes() if settings.exists() else None
+        if not self.goes_on:
+            self.earlier = _set_aside(self.path)
         try:
             yield
         except BaseException:
-            if not self.has_new_epoch:
-                _put_back(settings, before)
+            if not self.has_new_epoch and not self.goes_on:
+                _put_back(self.path, self.earlier)
                 _remove(made)
             raise
+
+
+def _set_aside(folder: Path) -> Path | None:
+    """Move the files of an earlier run into a folder inside; return that, if there are any."""
+    found = [name for name in (SETTINGS, *OUTPUTS) if (folder / name).exists()]
+    if not found:
+        return None
+    aside = Path(tempfile.mkdtemp(prefix=".earlier-", dir=folder))
+    for name in found:
+        (folder / name).rename(aside / name)
+    return aside
+
+
+def _put_back(folder: Path, aside: Path | None) -> None:
+    for name in (SETTINGS, *OUTPUTS):
+        (folder / name).unlink(missing_ok=True)
+    for path in sorted(aside.iterdir()) if aside else ():
+        path.rename(folder / path.name)
+    if aside:
+        aside.rmdir()
 
 
 def _require_writable(path: Path) -> None:
@@ -100,11 +124,3 @@ def _remove(folders: list[Path]) -> None:
         # It has something in it, or never came to be.
         with suppress(OSError):
             folder.rmdir()
-
-
-def _put_back(settings: Path, before: bytes | None) -> None:
-    with suppress(OSError):
-        if before is None:
-            settings.unlink(missing_ok=True)
-        else:
-            write_bytes(settings, before)

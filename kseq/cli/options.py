@@ -26,6 +26,8 @@ _COMMANDS = {
     "devices": "list what the engine can compute on",
 }
 
+_DEFAULTS = "What holds without an option stands in parentheses."
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options of one command; `room` and `command` say what will run it.
@@ -55,7 +57,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"kseq {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands = {
-        name: subparsers.add_parser(name, help=text, description=text)
+        name: subparsers.add_parser(name, help=text, description=text, epilog=_DEFAULTS)
         for name, text in _COMMANDS.items()
     }
     for name, add_options in _OPTIONS.items():
@@ -75,82 +77,138 @@ def _add_device(command: Any) -> None:
     command.add_argument("--device", help="cpu, gpu, cuda:1, mps ...: what the engine sees")
 
 
+def _add_reading(command: Any) -> None:
+    command.add_argument("--encoding", default="utf-8", help="of the files (%(default)s)")
+    command.add_argument(
+        "--data-dir",
+        default=os.environ.get("KSEQ_DATA_DIR"),
+        help="folder of named texts (KSEQ_DATA_DIR)",
+    )
+
+
+def _add_batch(command: Any) -> None:
+    sizes = {"type": size("batch_size", 2**20), "default": 32}
+    command.add_argument("--batch-size", **sizes, help="rows of a batch (%(default)s)")
+    sizes = {"type": size("num_steps", 2**20), "default": 35}
+    command.add_argument("--num-steps", **sizes, help="tokens of a row (%(default)s)")
+
+
+def _add_choice(group: Any, option: str, choices: Sequence[str], default: str | None) -> None:
+    name = option.removeprefix("--")
+    shown = ", ".join(choices) + (f" ({default})" if default else "")
+    group.add_argument(option, type=choice(name, choices), default=default, help=shown)
+
+
 def _demo(command: Parser) -> None:
     command.set_defaults(room="train")
-    command.add_argument("--run-dir", default="runs/demo", help="where the results go")
-    command.add_argument("--epochs", type=size("epochs"))
-    command.add_argument("--seed", type=count("seed"), default=0)
+    command.add_argument(
+        "--run-dir", default="runs/demo", help="where the results go (%(default)s)"
+    )
+    command.add_argument("--epochs", type=size("epochs"), help="times the story is read")
+    command.add_argument(
+        "--seed", type=count("seed"), default=0, help="of weights and batches (%(default)s)"
+    )
     _add_device(command)
 
 
 def _train(command: Parser) -> None:
     command.set_defaults(room="train")
     command.add_argument(
-        "corpus", nargs="*", help="story, time_machine, tiny_shakespeare, files, or -"
+        "corpus", nargs="*", help="story (if left out), time_machine, tiny_shakespeare, files, or -"
     )
-    _add_text(command)
-    _add_model(command)
-    _add_fit(command)
-    _add_run(command)
+    _add_text(command.add_argument_group("text"))
+    _add_model(command.add_argument_group("model"))
+    _add_fit(command.add_argument_group("training"))
+    _add_run(command.add_argument_group("run"))
 
 
-def _add_text(command: Parser) -> None:
-    group = command.add_argument_group("text")
-    group.add_argument("--level", type=choice("level", ("char", "word")), default="char")
-    group.add_argument("--cleaning", type=choice("cleaning", ("d2l", "none")))
+def _add_text(group: Any) -> None:
+    _add_choice(group, "--level", ("char", "word"), "char")
+    group.add_argument(
+        "--cleaning",
+        type=choice("cleaning", ("d2l", "none")),
+        help="d2l: lower-case letters alone; none: the text as it is (what suits the text)",
+    )
     group.add_argument("--separator", help="between lines; '' joins them as d2l's first edition")
-    group.add_argument("--encoding", default="utf-8")
+    _add_reading(group)
     group.add_argument("--max-tokens", type=size("max_tokens"), help="train on the first tokens")
-    group.add_argument("--min-freq", type=count("min_freq"), default=0)
-    group.add_argument("--max-vocab", type=size("max_vocab"))
     group.add_argument(
-        "--data-dir", default=os.environ.get("KSEQ_DATA_DIR"), help="folder of named texts"
+        "--min-freq", type=count("min_freq"), default=0, help="rarer tokens become <unk>"
+    )
+    group.add_argument("--max-vocab", type=size("max_vocab"), help="most entries of the vocabulary")
+    group.add_argument(
+        "--valid",
+        type=held_out,
+        default=0.1,
+        help="held out: a share of the text, or a number of tokens; 0 for nothing (%(default)s)",
+    )
+
+
+def _add_model(group: Any) -> None:
+    _add_choice(group, "--cell", CELLS + TEACHING_CELLS, "lstm")
+    group.add_argument(
+        "--units", type=size("units", 2**16), default=256, help="of each layer (%(default)s)"
     )
     group.add_argument(
-        "--valid", type=held_out, default=0.1, help="share, or tokens after --max-tokens, held out"
+        "--num-layers",
+        type=size("num_layers", 2**10),
+        default=2,
+        help="recurrent layers (%(default)s)",
     )
+    group.add_argument(
+        "--embedding-dim",
+        type=size("embedding_dim", 2**16),
+        help="of a learned embedding (none: one-hot vectors)",
+    )
+    group.add_argument("--tie-weights", action="store_true", help="read out through the embedding")
+    group.add_argument(
+        "--dropout", type=share("dropout"), default=0.0, help="between layers (%(default)s)"
+    )
+    _add_choice(group, "--init", ("keras", "torch", "d2l"), "keras")
 
 
-def _add_model(command: Parser) -> None:
-    group = command.add_argument_group("model")
-    group.add_argument("--cell", type=choice("cell", CELLS + TEACHING_CELLS), default="lstm")
-    group.add_argument("--units", type=size("units", 2**16), default=256)
-    group.add_argument("--num-layers", type=size("num_layers", 2**10), default=2)
-    group.add_argument("--embedding-dim", type=size("embedding_dim", 2**16))
-    group.add_argument("--tie-weights", action="store_true")
-    group.add_argument("--dropout", type=share("dropout"), default=0.0)
-    group.add_argument("--init", type=choice("init", ("keras", "torch", "d2l")), default="keras")
-
-
-def _add_fit(command: Parser) -> None:
-    group = command.add_argument_group("training")
-    kinds = ("sequential", "random")
-    group.add_argument("--batches", type=choice("batches", kinds), default="sequential")
-    group.add_argument("--batch-size", type=size("batch_size", 2**20), default=32)
-    group.add_argument("--num-steps", type=size("num_steps", 2**20), default=35)
-    group.add_argument("--epochs", type=size("epochs"), default=50)
-    group.add_argument("--optimizer", type=choice("optimizer", OPTIMIZERS), default="adam")
-    group.add_argument("--learning-rate", type=rate("learning_rate"))
-    group.add_argument("--schedule", type=choice("schedule", SCHEDULES), default="constant")
-    group.add_argument("--global-clipnorm", type=rate("global_clipnorm"))
-    group.add_argument("--clipnorm", type=rate("clipnorm"))
+def _add_fit(group: Any) -> None:
+    _add_choice(group, "--batches", ("sequential", "random"), "sequential")
+    _add_batch(group)
+    group.add_argument(
+        "--epochs", type=size("epochs"), default=50, help="times the text is read (%(default)s)"
+    )
+    _add_choice(group, "--optimizer", OPTIMIZERS, "adam")
+    group.add_argument(
+        "--learning-rate",
+        type=rate("learning_rate"),
+        help="its peak (1 for sgd, 0.002 for the others)",
+    )
+    _add_choice(group, "--schedule", SCHEDULES, "constant")
+    group.add_argument(
+        "--global-clipnorm", type=rate("global_clipnorm"), help="bound on all gradients (1)"
+    )
+    group.add_argument(
+        "--clipnorm", type=rate("clipnorm"), help="bound on each variable's gradient instead"
+    )
     group.add_argument("--patience", type=size("patience"), help="epochs without improvement")
     group.add_argument(
         "--keep",
         type=choice("keep", ("best", "last")),
         default="best",
-        help="weights of which epoch; best is by the held-out loss",
+        help="weights of which epoch, best (by the held-out loss) or last (%(default)s)",
     )
-    group.add_argument("--seed", type=count("seed"), default=0)
+    group.add_argument(
+        "--seed", type=count("seed"), default=0, help="of weights and batches (%(default)s)"
+    )
 
 
-def _add_run(command: Parser) -> None:
-    group = command.add_argument_group("run")
-    group.add_argument("--run-dir", help="where the results go; runs/CORPUS-CELL by default")
+def _add_run(group: Any) -> None:
+    group.add_argument("--run-dir", help="where the results go (runs/CORPUS-CELL)")
     group.add_argument("--resume", action="store_true", help="go on where the run stopped")
     group.add_argument("--overwrite", action="store_true", help="replace an earlier run")
     group.add_argument("--prompt", action="append", help="text to continue; may be repeated")
-    group.add_argument("--sample-every", type=count("sample_every"), default=0)
+    group.add_argument(
+        "--sample-every",
+        type=count("sample_every"),
+        default=0,
+        help="continue the prompts after so many epochs; 0 for at the end alone (%(default)s)",
+    )
     _add_device(group)
 
 
@@ -158,26 +216,40 @@ def _evaluate(command: Parser) -> None:
     command.set_defaults(room="evaluate")
     command.add_argument("model", help="a .keras file")
     command.add_argument(
-        "corpus", nargs="*", help="a text; by default the model's own held-out part"
+        "corpus", nargs="*", help="a text, or - (what the model's own text held out)"
     )
-    command.add_argument("--encoding", default="utf-8")
-    command.add_argument("--data-dir", default=os.environ.get("KSEQ_DATA_DIR"))
-    command.add_argument("--batch-size", type=size("batch_size", 2**20), default=32)
-    command.add_argument("--num-steps", type=size("num_steps", 2**20), default=35)
+    _add_reading(command)
+    _add_batch(command)
     _add_device(command)
 
 
 def _generate(command: Parser) -> None:
     command.set_defaults(room="speak")
     command.add_argument("model", help="a .keras file")
-    command.add_argument("prompt", nargs="?", default="", help="the text to continue")
-    command.add_argument("--length", type=count("length"), default=200, help="tokens to add")
-    command.add_argument("--temperature", type=number("temperature"), default=0.0)
-    command.add_argument("--top-k", type=size("top_k"))
-    command.add_argument("--top-p", type=number("top_p"))
-    command.add_argument("--seed", type=count("seed"))
+    command.add_argument(
+        "prompt", nargs="?", default="", help="the text to continue; begins afresh if left out"
+    )
+    command.add_argument(
+        "--length", type=count("length"), default=200, help="tokens to add (%(default)s)"
+    )
+    command.add_argument(
+        "--temperature",
+        type=number("temperature"),
+        default=0.0,
+        help="0 takes the likeliest token, 1 samples from the model (%(default)s)",
+    )
+    command.add_argument("--top-k", type=size("top_k"), help="of the so many likeliest tokens")
+    command.add_argument(
+        "--top-p", type=number("top_p"), help="of the likeliest tokens of so much probability"
+    )
+    command.add_argument("--seed", type=count("seed"), help="the same seed gives the same text")
     command.add_argument("--stop", action="append", help="end before this text; may be repeated")
-    command.add_argument("--unknown", type=choice("unknown", ("error", "unk")), default="error")
+    command.add_argument(
+        "--unknown",
+        type=choice("unknown", ("error", "unk")),
+        default="error",
+        help="of symbols the model does not know: an error, or read them as <unk> (%(default)s)",
+    )
     _add_device(command)
 
 

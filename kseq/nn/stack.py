@@ -1,5 +1,6 @@
-"""The layers of a language model: how tokens become vectors, run through recurrent layers, and
-become logits again.  The state goes in and comes out.
+"""The layers of a language model: tokens to vectors, recurrent layers, vectors to logits.
+
+The state goes in and comes out.
 """
 
 from __future__ import annotations
