@@ -14,12 +14,15 @@ Shape letters, the same in every module:
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kseq.version import __version__
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
+if "keras" not in sys.modules:
+    # A Keras imported earlier has chosen already; kseq then follows it.
+    os.environ.setdefault("KERAS_BACKEND", "torch")
 
 _HOMES = {
     "Corpus": "kseq.data.corpora",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 SIZE = (6, 3)  # inches
 
@@ -36,8 +37,11 @@ def plot_training(
         grey = str(0.7 - 0.2 * (number % 3))
         axes.axhline(value, color=grey, linestyle="--", linewidth=1, label=f"{name} guessing")
     axes.set(xlabel="epoch", ylabel="perplexity", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    # All minor ticks are labelled within four tenths of a decade, some of them up to two decades.
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize="small")
+    # Perplexity falls, so there is room; "best" may take a second to look for it, and warns then.
+    axes.legend(fontsize="small", loc="upper right")
     return figure

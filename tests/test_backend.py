@@ -32,6 +32,16 @@ def test_torch_is_the_default():
     )
 
 
+def test_a_keras_imported_earlier_is_followed(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    pytest.importorskip("jax")
+    program = "import os; os.environ.pop('KERAS_BACKEND'); import keras, kseq; kseq.LSTM; "
+
+    said = python(program + "print(kseq.backend.engine())", KERAS_HOME=str(tmp_path))
+
+    assert said == ("jax", "")
+
+
 def test_importing_kseq_imports_nothing_heavy():
     heavy = "{'keras', 'torch', 'jax', 'tensorflow', 'numpy', 'matplotlib'}"
 

@@ -8,6 +8,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
+from by_hand import assert_close, epochs_of, judged_by_hand, trained_by_hand
 from language_cases import (
     UNITS,
     Interrupt,
@@ -30,42 +31,8 @@ IDS = draw_ids(64)
 RATE, CLIP = 1.0, 0.5
 
 
-def epochs_of(batches, epochs):
-    """Give the batches of each epoch, whatever epoch `batches` is at."""
-    fresh = type(batches)(batches.ids, batches.batch_size, batches.num_steps, seed=batches.seed)
-    walked = []
-    for epoch in epochs:
-        fresh.set_epoch(epoch)
-        walked.append(list(fresh))
-    return walked
-
-
 def by_hand(weights, epochs, carry=True):
-    """Give the losses of NumPy's training over the batches of `epochs`, without Keras."""
-    weights, losses = [w.astype("float64") for w in weights], []
-    for batches in epochs:
-        state = None
-        for ids, targets in batches:
-            state = state if carry else None
-            loss, gradients, state = oracle.language_model_step(weights, ids, targets, state)
-            gradients = oracle.clip_by_global_norm(gradients, CLIP)
-            weights = [w - RATE * g for w, g in zip(weights, gradients, strict=True)]
-            losses.append(loss)
-    return np.array(losses)
-
-
-def judged_by_hand(weights, batches, carry=True):
-    """Give NumPy's mean loss over `batches`."""
-    state, losses = None, []
-    for ids, targets in batches:
-        loss, _, state = oracle.language_model_step(weights, ids, targets, state)
-        state = state if carry else None
-        losses.append(loss)
-    return np.mean(losses)
-
-
-def assert_close(found, expected, tolerance=1e-5):
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    return trained_by_hand(weights, epochs, RATE, CLIP, carry)
 
 
 # Against truncated backpropagation by hand.
@@ -121,22 +88,6 @@ def test_random_batches_start_at_zero():
     assert_close(losses, by_hand(first, epochs_of(batches, [0, 1]), carry=False))
 
 
-def test_evaluate_carries_for_sequential_batches_alone():
-    model = with_sgd(tiny(init="torch"))
-    model.set_weights([3 * w for w in model.get_weights()])
-    weights, batches = model.get_weights(), SequentialBatches(IDS, B, T, seed=1)
-    judged = list(batches.from_first_token())
-    carried = judged_by_hand(weights, judged)
-    assert np.abs(carried - judged_by_hand(weights, judged, carry=False)).max() > 1e-3
-    for _ in range(2):
-        loss, perplexity = model.evaluate(batches, verbose=0)
-        assert_close([loss, perplexity], [carried, np.exp(carried)])
-    assert same(model.get_weights(), weights)
-    # Arrays of the same size after it: nothing of the state is left.
-    loss, _ = model.evaluate(*judged[1], batch_size=B, verbose=0)
-    assert_close(loss, judged_by_hand(weights, judged[1:2]))
-
-
 def test_fit_after_fit_with_other_batches():
     model = with_sgd(tiny(init="torch"), RATE, CLIP)
     arrays = epochs_of(SequentialBatches(IDS, B, T), [0])[0][1]
@@ -164,60 +115,6 @@ def test_a_fit_may_begin_at_a_later_epoch():
     losses = fit_losses(model, batches, initial_epoch=3, epochs=4)
     assert_close(losses, by_hand(first, epochs_of(batches, [3])))
     assert np.abs(losses - by_hand(first, epochs_of(batches, [0]))).max() > 1e-3
-
-
-# Validation.
-
-
-def test_validation_neither_disturbs_training_nor_is_disturbed():
-    held_out, runs = SequentialBatches(draw_ids(40, seed=1), 2, 5), []
-    for validation in (None, held_out):
-        model = with_sgd(tiny(num_layers=2, init="torch", dropout=0.5), RATE, CLIP)
-        notes = NoteWeights()
-        losses = fit_losses(
-            model,
-            SequentialBatches(IDS, B, T),
-            epochs=2,
-            validation_data=validation,
-            callbacks=[notes],
-        )
-        runs.append((losses, model.get_weights(), model, notes))
-    (losses, weights, *_), (judged_losses, judged_weights, model, notes) = runs
-    assert np.array_equal(losses, judged_losses)
-    assert same(weights, judged_weights)
-    for epoch_weights, logs in zip(notes.weights, notes.logs, strict=True):
-        model.set_weights(epoch_weights)
-        loss, perplexity = model.evaluate(held_out, verbose=0)
-        assert_close([logs["val_loss"], logs["val_perplexity"]], [loss, perplexity], 1e-6)
-    expected = np.exp(judged_losses[-5:].mean())
-    assert_close(notes.logs[-1]["perplexity"], expected)
-
-
-def test_a_callback_may_evaluate_in_the_middle_of_a_fit():
-    runs, held_out = [], SequentialBatches(draw_ids(40, seed=1), 2, 5)
-
-    class Evaluate(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch in (1, 4):
-                self.model.evaluate(held_out, verbose=0)
-
-    for callbacks in ([], [Evaluate()]):
-        model = with_sgd(tiny(init="torch"), RATE, CLIP, metrics=[])
-        fit_losses(model, SequentialBatches(IDS, B, T), epochs=2, callbacks=callbacks)
-        runs.append(model.get_weights())
-    assert same(*runs)
-
-
-class NoteWeights(keras.callbacks.Callback):
-    """Keeps the weights and the figures of each epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.weights, self.logs = [], []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.weights.append(self.model.get_weights())
-        self.logs.append(dict(logs))
 
 
 # Nothing of it stays.

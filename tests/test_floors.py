@@ -1,5 +1,6 @@
 """The floors: worked by hand, known on the real text, and proper distributions."""
 
+import itertools
 import math
 
 import numpy as np
@@ -50,6 +51,40 @@ def test_held_out_bigrams_are_a_distribution(train):
             for after in range(5)
         )
         assert total == pytest.approx(1)
+
+
+@given(train=ids)
+def test_held_out_unigrams_are_a_distribution(train):
+    total = sum(
+        1 / floors.ngram_floors(train, np.array([token, token]), vocab_size=5).unigram
+        for token in range(5)
+    )
+
+    assert total == pytest.approx(1)
+
+
+@given(train=ids, held_out=ids)
+def test_held_out_bigrams_are_those_of_witten_and_bell(train, held_out):
+    """Counted one by one, as the paper has it: room for the new as for kinds seen."""
+    pairs, nats = list(itertools.pairwise(train)), 0.0
+    for before, after in itertools.pairwise(held_out):
+        followers = [b for a, b in pairs if a == before]
+        alone = (train.tolist().count(after) + 1) / (len(train) + 5)
+        kinds = len(set(followers))
+        mixed = (followers.count(after) + kinds * alone) / (len(followers) + kinds or 1)
+        nats -= math.log(mixed if followers else alone)
+
+    found = ngram_floors(train, held_out, vocab_size=5)
+    assert found.bigram == pytest.approx(math.exp(nats / (len(held_out) - 1)))
+    assert found.bigram < math.inf
+    assert found.unigram < math.inf
+
+
+def test_tokens_never_seen_in_training_cost_much_but_not_everything():
+    found = ngram_floors(np.array([0, 1] * 50), np.array([2, 2, 2]), vocab_size=3)
+
+    assert found.unigram == pytest.approx(103)
+    assert found.bigram == pytest.approx(103)
 
 
 @given(text=ids)

@@ -6,7 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from language_cases import Interrupt, draw_ids, same, tiny
+from language_cases import Interrupt, same, tiny
 
 import kseq
 from kseq import Corpus, DataError, FileError, RandomBatches, SequentialBatches, UsageError

@@ -5,7 +5,10 @@ of kseq that alters the meaning of an old file is seen.
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -48,6 +51,20 @@ def test_it_says_what_it_said(model, name):
 
     assert model.generate(expected["prompt"], 40) == expected["likeliest"]
     assert model.generate(expected["prompt"], 40, temperature=0.6, seed=0) == expected["drawn"]
+
+
+def test_it_loads_in_a_python_that_has_done_nothing_else(name):
+    """Whatever class a file names is registered by loading, not by an import somewhere else."""
+    program = f"import kseq; kseq.load_model({str(FOLDER / name) + '.keras'!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_goes_on_training(model):

@@ -207,18 +207,6 @@ def twin_logits(model, ids):
         return Twin(model)(torch.from_numpy(ids).long())[0].numpy()
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "saved_models").glob("*.keras")), ids=lambda path: path.stem
-)
-def test_the_saved_models_speak_on_every_engine(path):
-    model = load_model(path)
-    assert model.provenance.results
-    assert kseq.inspect_model(path)["parameters"] == model.count_params()
-    ids = np.random.default_rng(0).integers(1, len(model.vocab), (2, 20)).astype("int32")
-    np.testing.assert_allclose(logits_of(model, ids), twin_logits(model, ids), atol=1e-4)
-    assert len(model.generate("", 20)) >= 20
-
-
 # Whole or not at all.
 
 

@@ -54,9 +54,9 @@ def engine() -> str:
         >>> engine() in ENGINES
         True
     """
-    name = os.environ.get("KERAS_BACKEND", "torch")
-    _check_known(name)
     loaded = _loaded_engine()
+    name = os.environ.get("KERAS_BACKEND") or loaded or "torch"
+    _check_known(name)
     if loaded and loaded != name:
         raise UsageError(
             f"KERAS_BACKEND: the engine must be chosen before Keras is imported, found {name!r} "

@@ -25,7 +25,7 @@ Source: Dive into Deep Learning 8.3 (there the offset may also be T, which can l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -79,6 +79,11 @@ class _TokenBatches(keras.utils.PyDataset):
         """How many tokens are inputs in one epoch."""
         return self._len * self.batch_size * self.num_steps
 
+    def from_first_token(self) -> Self:
+        """Return the batches an evaluation needs: in every epoch the text from its first token."""
+        source = self.ids if self.corpus is None else self.corpus
+        return type(self)(source, self.batch_size, self.num_steps, seed=None)
+
     def _starts_of(self, epoch: int) -> np.ndarray:
         raise NotImplementedError
 
@@ -109,11 +114,6 @@ class SequentialBatches(_TokenBatches):
         return windows.sequential_starts(
             len(self.ids), self.batch_size, self.num_steps, self.seed, epoch
         )
-
-    def from_first_token(self) -> SequentialBatches:
-        """Return the batches an evaluation needs: the same text at offset 0 in every epoch."""
-        source = self.ids if self.corpus is None else self.corpus
-        return SequentialBatches(source, self.batch_size, self.num_steps, seed=None)
 
 
 class RandomBatches(_TokenBatches):

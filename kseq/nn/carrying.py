@@ -70,9 +70,11 @@ class CarryDuringFit(keras.callbacks.Callback):
     Keras tries the model on a symbolic batch before; that must not touch the state.
     """
 
-    def __init__(self, carry: Carry, batches: Any = None, first_epoch: int = 0) -> None:
+    def __init__(self, carry: Carry, batches: Any = None, counts_from_0: bool = False) -> None:
         super().__init__()
-        self.carry, self.batches, self.first_epoch = carry, batches, first_epoch
+        self.carry = carry
+        self.batches = batches if _is_ours(batches) else None
+        self.first_epoch = 0 if counts_from_0 or self.batches is None else self.batches.epoch
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.carry.active.add("training")
@@ -151,28 +153,30 @@ class CarriesState:
         """As Keras's; carries the state for `SequentialBatches`, and never reorders batches.
 
         A fit goes on from the epoch the batches are at, or from `initial_epoch` if that is given;
-        validation on `SequentialBatches` always reads them from their first token.
+        validation always reads its batches from their first token, in the order of the text.
 
         Raises:
             DataError: the batches hold a token id outside the vocabulary.
         """
-        if not isinstance(x, SequentialBatches | RandomBatches):
-            return super().fit(x, y, **kwargs)  # type: ignore[misc]
         validation = _as_evaluation(kwargs.pop("validation_data", None))
+        if not (_is_ours(x) or _is_ours(validation)):
+            return super().fit(x, y, validation_data=validation, **kwargs)  # type: ignore[misc]
         added = self.before_fit(x, validation)
-        first_epoch = 0 if kwargs.get("initial_epoch") else x.epoch
-        kwargs["shuffle"] = False
+        if _is_ours(x):
+            kwargs["shuffle"] = False
         with self._carrying(training=x, evaluation=validation):
             kwargs["callbacks"] = [
-                CarryDuringFit(self._carry, x, first_epoch),
+                CarryDuringFit(self._carry, x, bool(kwargs.get("initial_epoch"))),
                 *added,
                 *_as_list(kwargs.get("callbacks")),
             ]
             return super().fit(x, y, validation_data=validation, **kwargs)  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """As Keras's; for `SequentialBatches` the state is carried, from the first token on."""
-        if kwargs.get("_use_cached_eval_dataset") or not isinstance(x, SequentialBatches):
+        """As Keras's; reads `SequentialBatches`, for which the state is carried, and
+        `RandomBatches` from their first token, in the order of the text.
+        """
+        if kwargs.get("_use_cached_eval_dataset") or not _is_ours(x):
             return super().evaluate(x, y, **kwargs)  # type: ignore[misc]
         x = x.from_first_token()
         self.before_evaluate(x)
@@ -204,8 +208,12 @@ class CarriesState:
             self._carry, self.train_function, self.test_function = before
 
 
+def _is_ours(batches: Any) -> bool:
+    return isinstance(batches, SequentialBatches | RandomBatches)
+
+
 def _as_evaluation(batches: Any) -> Any:
-    return batches.from_first_token() if isinstance(batches, SequentialBatches) else batches
+    return batches.from_first_token() if _is_ours(batches) else batches
 
 
 def _as_list(callbacks: Any) -> list[Any]:

@@ -114,7 +114,9 @@ class LanguageModel(CarriesState, keras.Model):
         return_state: bool = False,
         training: bool = False,
     ) -> Any:
-        carried = self._carry.current(training) if initial_state is None else None
+        # Whoever hands a state in or wants one back carries it.
+        explicit = return_state or initial_state is not None
+        carried = None if explicit else self._carry.current(training)
         state = carried.read() if carried else initial_state
         ids = carried.sized(ids) if carried else ids
         logits, state = self.stack(ids, initial_state=state, training=training)
@@ -203,7 +205,7 @@ class LanguageModel(CarriesState, keras.Model):
         """Check the ids, remember the text, and return the callbacks every `fit` has."""
         for given in (batches, validation):
             self.before_evaluate(given)
-        self.provenance.note_corpus(batches.corpus)
+        self.provenance.note_corpus(getattr(batches, "corpus", None))
         return [NoteResults(self.provenance), ReportSkipped()]
 
     def get_config(self) -> dict[str, Any]:

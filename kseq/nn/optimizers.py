@@ -22,6 +22,7 @@ from typing import Any
 import keras
 from keras import ops
 
+import kseq.nn.schedules  # noqa: F401  an optimizer in a file may name a schedule
 from kseq.backend import require_engine
 from kseq.checks import one_of, positive_float
 from kseq.errors import UsageError
