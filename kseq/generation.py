@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -165,7 +164,7 @@ def _kept_count(descending: np.ndarray, sampling: Sampling) -> int:
 
 
 def _check_temperature(temperature: object) -> None:
-    if not (isinstance(temperature, Real) and np.isfinite(temperature) and temperature >= 0):
+    if not 0 <= _number(temperature) < np.inf:
         raise UsageError(
             f"temperature: must be a finite number, at least 0, found {shown(temperature)}; "
             "0 takes the likeliest token, 1 samples from the model"
@@ -173,7 +172,12 @@ def _check_temperature(temperature: object) -> None:
 
 
 def _check_top_p(top_p: object) -> None:
-    if not (isinstance(top_p, Real) and 0 < top_p <= 1):
+    if not 0 < _number(top_p) <= 1:
         raise UsageError(
             f"top_p: must be above 0 and at most 1, found {shown(top_p)}; 1 keeps every token"
         )
+
+
+def _number(value: object) -> float:
+    """The number, or NaN for what is none."""
+    return float(value) if isinstance(value, int | float | np.number) else np.nan

@@ -259,7 +259,7 @@ def test_reading_a_text_loads_no_engine_and_no_keras():
 
 
 def fenced_lines(text):
-    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     joined = "".join(blocks).replace("\\\n", " ")
     return [line.strip().removeprefix("$ ") for line in joined.splitlines()]
 

@@ -146,7 +146,7 @@ def test_the_gradient_of_a_tied_matrix_is_the_sum_of_both_uses():
 # State.
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "scratch_lstm"])
+@pytest.mark.parametrize("cell", ["lstm", "scratch_gru"])
 def test_one_long_run_equals_two_that_hand_the_state_on(cell):
     model = with_random_weights(tiny(cell, num_layers=2))
     whole, last = run(model, IDS)
@@ -172,7 +172,7 @@ def test_a_text_starts_at_a_state_of_zeros():
 
 
 def test_dropout_acts_in_training_only_and_between_layers_only():
-    model = with_random_weights(tiny("gru", num_layers=2, dropout=0.5))
+    model = with_random_weights(tiny(num_layers=2, dropout=0.5))
     still, (bottom, top) = run(model, IDS)
     assert same([still], [run(model, IDS)[0]])
     logits, state = model(IDS, return_state=True, training=True)
@@ -186,7 +186,7 @@ def test_dropout_acts_in_training_only_and_between_layers_only():
 
 
 def test_one_layer_has_nothing_to_drop():
-    model = with_random_weights(tiny("gru", dropout=0.9))
+    model = with_random_weights(tiny(dropout=0.9))
     assert same([logits_of(model, IDS)], [logits_of(model, IDS, training=True)])
 
 
@@ -195,8 +195,8 @@ def test_one_layer_has_nothing_to_drop():
 
 @pytest.mark.parametrize("cell", FUSED)
 def test_half_precision_gives_float32_logits_close_by(cell):
-    full = with_random_weights(tiny(cell, num_layers=2))
-    half = tiny(cell, num_layers=2, dtype="mixed_bfloat16")
+    full = with_random_weights(tiny(cell))
+    half = tiny(cell, dtype="mixed_bfloat16")
     half.set_weights(full.get_weights())
     logits, state = half(IDS, return_state=True)
     dtypes = [keras.backend.standardize_dtype(x.dtype) for x in (logits, state[0][0])]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 
 import pytest
 from command_line import kseq
@@ -12,7 +13,6 @@ LITTLE = {
     "demo": ["--epochs", "1", "--run-dir", "run", "--quiet"],
     "train": ["--epochs", "1", "--units", "8", "--run-dir", "run", "--overwrite", "--quiet"],
 }
-NAMED = {"time_machine": "timemachine.txt", "tiny_shakespeare": "tinyshakespeare.txt"}
 
 
 def blocks(language):
@@ -24,8 +24,9 @@ STARTS = (["kseq"], ["python3", "scripts/run.py"])
 
 
 def commands():
-    """The words of each `kseq` command in the README's shell blocks, however it is started."""
+    """The words of each `kseq` command in the README's shell blocks and tables."""
     lines = [line for block in blocks("bash") for line in block.splitlines()]
+    lines += re.findall(r"^\| `(kseq [^`]*)`", README, flags=re.MULTILINE)
     split = [shlex.split(line, comments=True) for line in lines]
     typed = [[w for w in words if not re.fullmatch("[A-Z_]+=.*", w)] for words in split]
     return [
@@ -38,15 +39,17 @@ def commands():
 
 @pytest.fixture
 def somewhere(tmp_path, monkeypatch):
-    """An empty folder to run in, with the models the README's commands name."""
+    """An empty folder to run in, with the models and texts the README's commands name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
+    for name in ("my_text.txt", "another.txt"):
+        shutil.copy(ROOT / "kseq" / "data" / "story.txt", name)
     return tmp_path
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_a_command_runs(words, somewhere, request, monkeypatch):
-    if set(words) & set(NAMED) or "time_machine" in " ".join(words):
+    if "time_machine" in words:
         monkeypatch.setenv("KSEQ_DATA_DIR", str(request.getfixturevalue("data_dir")))
 
     said = kseq(*words, *LITTLE.get(words[0], []))

@@ -114,35 +114,24 @@ def test_a_model_that_is_not_compiled_gets_the_defaults():
 # Whose weights the model ends with.
 
 
-@pytest.fixture(scope="module")
-def worsening():
-    """The more it learns of one text the worse it knows another."""
-    runs = {}
-    for keep in ("best", "last"):
-        model, notes = compiled(tiny()), Notes()
-        run = kseq.train(
-            model,
-            SequentialBatches(np.array([1, 2] * 40), 2, 5),
-            epochs=3,
-            validation=SequentialBatches(np.array([3, 4] * 20), 2, 5),
-            keep=keep,
-            callbacks=[notes],
-        )
-        runs[keep] = model, run, notes.weights
-    return runs
-
-
-@pytest.mark.parametrize("keep", ["best", "last"])
-def test_the_model_ends_with_the_weights_asked_for(worsening, keep):
-    model, run, weights = worsening[keep]
+def test_the_model_ends_with_its_best_weights():
+    model, notes = compiled(tiny()), Notes()
+    # The more it learns of one text the worse it knows another.
+    run = kseq.train(
+        model,
+        SequentialBatches(np.array([1, 2] * 40), 2, 5),
+        epochs=3,
+        validation=SequentialBatches(np.array([3, 4] * 20), 2, 5),
+        callbacks=[notes],
+    )
     losses = [record["val_loss"] for record in run.records]
     assert losses == sorted(losses)
     assert run.best_epoch == 1
-    epoch = 1 if keep == "best" else 3
-    assert same(model.get_weights(), weights[epoch - 1])
-    assert not same(weights[0], weights[2])
-    assert model.provenance.results["val_loss"] == losses[epoch - 1]
-    assert (model.provenance.results["epoch"], model.provenance.epochs) == (epoch, 3)
+    assert same(model.get_weights(), notes.weights[0])
+    assert not same(notes.weights[0], notes.weights[2])
+    assert model.provenance.epochs == 3
+    first = {"epoch": 1, "val_loss": losses[0]}
+    assert first.items() <= model.provenance.results.items()
 
 
 # When no epoch is better than the first.
@@ -195,8 +184,8 @@ def test_it_learns_a_periodic_text():
     corpus = Corpus.from_text("the cat sat. " * 40)
     train, held_out = corpus.split(0.8)
     model = kseq.LanguageModel(train.vocab, "gru", 16, 1)
-    model.compile(kseq.clipped_optimizer("adam", 0.02))
-    run = kseq.train(model, SequentialBatches(train, 4, 13), epochs=20, validation=held_out)
+    model.compile(kseq.clipped_optimizer("adam", 0.03))
+    run = kseq.train(model, SequentialBatches(train, 4, 13), epochs=15, validation=held_out)
     assert run.records[run.best_epoch - 1]["val_perplexity"] < 1.1
     assert run.records[0]["val_perplexity"] > 3
     assert model.generate("the c", 20) == "the cat sat. the cat sat."

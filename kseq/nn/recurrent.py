@@ -58,7 +58,10 @@ class FusedRecurrence:
         return [*super().variables, *states]  # type: ignore[misc]
 
     def reset_state(self) -> None:
-        """Set the carried state of a stateful layer to zero."""
+        """Set the carried state of a stateful layer to zero.
+
+        Inside `fit` call it between epochs: on JAX the trainer sees no change between batches.
+        """
         for state in self.states or []:
             # A NumPy array: inside `fit` on JAX the variable holds no tensor to be shaped like.
             state.assign(np.zeros(state.shape, "float32"))
