@@ -1,0 +1,37 @@
+"""Texts that are large: memory stays in proportion to the file."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SIZE = 256 * 2**20
+PROGRAM = """
+import resource, sys
+import kseq
+kseq.Corpus.from_text("warm up")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+train, valid = kseq.load_corpus(sys.argv[1]).split(0.9)
+assert len(train) + len(valid) == int(sys.argv[2])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_one_long_line_takes_at_most_three_times_its_size(tmp_path):
+    path = tmp_path / "line.txt"
+    with path.open("wb") as file:
+        for _ in range(SIZE // 2**20):
+            file.write(b"the same words over and over in " * 2**15)
+
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(path), str(SIZE)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert int(done.stdout) <= 3 * SIZE
