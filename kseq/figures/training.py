@@ -1,4 +1,4 @@
-"""plot_*: pictures as matplotlib Figures; never shown, never saved here."""
+"""The curve of a training: what it learnt, epoch by epoch, beside the floors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-SIZE = (6, 3)  # inches
+from kseq.figures.drawing import new_axes
 
 
 def plot_training(
@@ -25,8 +25,7 @@ def plot_training(
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['training', 'unigram guessing']
     """
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes("epoch", "perplexity")
     epochs = [record["epoch"] for record in records]
     marker = "o" if len(epochs) < 2 else None
     axes.plot(epochs, [record["perplexity"] for record in records], label="training", marker=marker)
@@ -36,12 +35,11 @@ def plot_training(
     for number, (name, value) in enumerate((floors or {}).items()):
         grey = str(0.7 - 0.2 * (number % 3))
         axes.axhline(value, color=grey, linestyle="--", linewidth=1, label=f"{name} guessing")
-    axes.set(xlabel="epoch", ylabel="perplexity", yscale="log")
+    axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter("{x:g}")
     # All minor ticks are labelled within four tenths of a decade, some of them up to two decades.
     axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
-    axes.grid(alpha=0.3, which="both")
     # Perplexity falls, so there is room; "best" may take a second to look for it, and warns then.
     axes.legend(fontsize="small", loc="upper right")
     return figure
