@@ -35,8 +35,37 @@ from kseq.data import windows
 from kseq.data.corpora import Corpus
 
 
-class _TokenBatches(keras.utils.PyDataset):
-    """What both kinds of batches share: sizes, ids, and an epoch they stand at."""
+class EpochBatches(keras.utils.PyDataset):
+    """Batches whose order is a pure function of the epoch; `fit` of kseq's models never shuffles.
+
+    carries_state: whether row b of a batch continues row b of the one before.
+    """
+
+    carries_state = False
+    batch_size: int
+    epoch: int
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Give the batches of the current epoch, then move on to the next."""
+        for index in range(len(self)):
+            yield self[index]
+        self.on_epoch_end()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of `epoch`, counted from 0; the same epoch gives the same batches."""
+        self.epoch = non_negative_int("epoch", epoch)
+
+    def on_epoch_end(self) -> None:
+        """Move on to the next epoch; Keras calls this too."""
+        self.set_epoch(self.epoch + 1)
+
+    def from_first_token(self) -> Self:
+        """Return the batches an evaluation needs: in every epoch the same, from the start."""
+        raise NotImplementedError
+
+
+class _TokenBatches(EpochBatches):
+    """What both kinds of batches of a corpus share: sizes, ids, and an epoch they stand at."""
 
     def __init__(
         self, corpus: Any, batch_size: int = 32, num_steps: int = 35, seed: int | None = 0
@@ -59,20 +88,10 @@ class _TokenBatches(keras.utils.PyDataset):
             raise IndexError(f"batch {index} of {self._len}")
         return windows.gather(self.ids, self._starts[index], self.num_steps)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Give the batches of the current epoch, then move on to the next."""
-        for index in range(self._len):
-            yield self[index]
-        self.on_epoch_end()
-
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`, counted from 0; the same epoch gives the same batches."""
-        self.epoch = non_negative_int("epoch", epoch)
+        super().set_epoch(epoch)
         self._starts = self._starts_of(self.epoch)
-
-    def on_epoch_end(self) -> None:
-        """Move on to the next epoch; Keras calls this too."""
-        self.set_epoch(self.epoch + 1)
 
     @property
     def tokens_per_epoch(self) -> int:
@@ -109,6 +128,8 @@ class SequentialBatches(_TokenBatches):
         >>> len(batches), batches[0][0].tolist(), batches[1][0][0].tolist()
         (3, [[0, 1, 2, 3, 4], [17, 18, 19, 20, 21]], [5, 6, 7, 8, 9])
     """
+
+    carries_state = True
 
     def _starts_of(self, epoch: int) -> np.ndarray:
         return windows.sequential_starts(

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseq.nn.batches import RandomBatches, SequentialBatches
+from kseq.nn.batches import EpochBatches
 
 
 class CarriedState:
@@ -196,7 +196,7 @@ class CarriesState:
         sizes = {
             use: source.batch_size
             for use, source in batches.items()
-            if isinstance(source, SequentialBatches)
+            if getattr(source, "carries_state", False)
         }
         before = self._carry, self.train_function, self.test_function
         self._carry = Carry(sizes, self.state_widths(), self.compute_dtype)
@@ -209,7 +209,7 @@ class CarriesState:
 
 
 def _is_ours(batches: Any) -> bool:
-    return isinstance(batches, SequentialBatches | RandomBatches)
+    return isinstance(batches, EpochBatches)
 
 
 def _as_evaluation(batches: Any) -> Any:

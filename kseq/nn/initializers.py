@@ -94,3 +94,20 @@ _KERAS = {
     "recurrent_kernel": _orthogonal,
     "embedding": _embedding,
 }
+
+
+class Draw:
+    """Hands out initializers of one preset, each with a stream of its own: [seed, its number].
+
+    Example:
+        >>> draw = Draw("keras", seed=0)
+        >>> draw("kernel").seed, draw("bias").seed
+        ([0, 1], [0, 2])
+    """
+
+    def __init__(self, init: str, seed: int) -> None:
+        self.init, self.seed, self.count = init, seed, 0
+
+    def __call__(self, role: str, fan: int = 1, summed: int = 1) -> SeededInitializer:
+        self.count += 1
+        return SeededInitializer(self.init, role, [self.seed, self.count], fan, summed)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from kseq.backend import require_engine
 from kseq.checks import non_negative_int, one_of, positive_int, unit_interval
-from kseq.data.files import atomic_path
 from kseq.data.vocab import Vocab
 from kseq.errors import DataError, UsageError
 from kseq.nn import speaking
+from kseq.nn.archiving import SavedWhole
 from kseq.nn.carrying import CarriesState
 from kseq.nn.initializers import PRESETS
 from kseq.nn.metrics import Perplexity
-from kseq.nn.optimizers import ReportSkipped, clipped_optimizer, with_public_optimizer
+from kseq.nn.optimizers import ReportSkipped
 from kseq.nn.provenance import NoteResults, Provenance
-from kseq.nn.stack import CELLS, Stack
+from kseq.nn.recurrent_stack import CELLS
+from kseq.nn.stack import Stack
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class LanguageModel(CarriesState, keras.Model):
+class LanguageModel(CarriesState, SavedWhole, keras.Model):
     """A recurrent network that gives, at every step, logits over the next token.
 
     Args:
@@ -136,16 +136,12 @@ class LanguageModel(CarriesState, keras.Model):
         if metrics is None and weighted_metrics is None:
             weighted_metrics = [Perplexity()]
         super().compile(
-            optimizer=clipped_optimizer() if optimizer is None else optimizer,
+            optimizer=optimizer,
             loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=metrics,
             weighted_metrics=weighted_metrics,
             **kwargs,
         )
-        # What "auto" comes to differs between engines: a file must hold what was asked for.
-        self._asked_to_jit = kwargs.get("jit_compile", "auto")
-        # Built now, so that a file saved before training holds all that it says it holds.
-        self.optimizer.build(self.trainable_variables)
 
     def generate(
         self, prompt: str | Sequence[str], max_new_tokens: int = 50, **options: Any
@@ -168,18 +164,6 @@ class LanguageModel(CarriesState, keras.Model):
     def stream(self, prompt: str, max_new_tokens: int = 50, **options: Any) -> Iterator[str]:
         """Yield the prompt, then the continuation piece by piece as it is drawn."""
         return speaking.stream(self, prompt, max_new_tokens, **options)
-
-    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Write the model to one `.keras` file, whole or not at all.
-
-        Raises:
-            UsageError: the name does not end in ".keras", or the file exists and may not be
-                overwritten.
-            FileError: the folder cannot be written to.
-        """
-        _check_target(filepath, overwrite)
-        with atomic_path(filepath) as part:
-            super().save(part, overwrite=True, **kwargs)
 
     @property
     def level(self) -> str:
@@ -227,14 +211,6 @@ class LanguageModel(CarriesState, keras.Model):
     def from_config(cls, config: dict[str, Any], **_: Any) -> LanguageModel:
         return cls(**{**config, "vocab": Vocab.from_dict(config["vocab"])})
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """Keras's, in words that every engine knows."""
-        config = with_public_optimizer(super().get_compile_config())
-        return {**config, "jit_compile": self._asked_to_jit} if config else config
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-
     def before_evaluate(self, batches: Any) -> None:
         """Check once that every id is in the vocabulary; beyond it JAX gives NaN silently."""
         ids = getattr(batches, "ids", None)
@@ -261,15 +237,6 @@ def _refuse_bidirectional(bidirectional: bool) -> None:
         raise UsageError(
             "bidirectional: a language model must not see the token it is to predict, found "
             "bidirectional=True, whose backward half reads it; leave the option out"
-        )
-
-
-def _check_target(path: Any, overwrite: bool) -> None:
-    if not str(path).endswith(".keras"):
-        raise UsageError(f"{path}: a model file must end in '.keras', found another ending; add it")
-    if not overwrite and Path(path).exists():
-        raise UsageError(
-            f"{path}: the file must not exist yet, found one; pass overwrite=True to replace it"
         )
 
 
