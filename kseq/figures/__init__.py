@@ -1,5 +1,16 @@
 """plot_*: pictures as matplotlib Figures; never shown, never saved here."""
 
-from kseq.figures.training import plot_training
+from kseq.figures.forecasts import plot_errors, plot_free_run, plot_intervals
+from kseq.figures.series import plot_forecasts, plot_k_step, plot_series
+from kseq.figures.training import plot_losses, plot_training
 
-__all__ = ["plot_training"]
+__all__ = [
+    "plot_training",
+    "plot_losses",
+    "plot_series",
+    "plot_forecasts",
+    "plot_k_step",
+    "plot_errors",
+    "plot_free_run",
+    "plot_intervals",
+]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from kseq.figures.drawing import new_axes
+from kseq.figures.drawing import legend_above, marker_of, name_log_ticks, new_axes
+
+_DASHES = ((6, 2), (2, 2), (9, 2, 2, 2), (1, 1))  # line and gap, in line widths
 
 
 def plot_training(
@@ -25,21 +29,51 @@ def plot_training(
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['training', 'unigram guessing']
     """
-    figure, axes = new_axes("epoch", "perplexity")
-    epochs = [record["epoch"] for record in records]
-    marker = "o" if len(epochs) < 2 else None
-    axes.plot(epochs, [record["perplexity"] for record in records], label="training", marker=marker)
-    if records and "val_perplexity" in records[0]:
-        held_out = [record["val_perplexity"] for record in records]
-        axes.plot(epochs, held_out, label="held-out", marker=marker)
-    for number, (name, value) in enumerate((floors or {}).items()):
-        grey = str(0.7 - 0.2 * (number % 3))
-        axes.axhline(value, color=grey, linestyle="--", linewidth=1, label=f"{name} guessing")
-    axes.set_yscale("log")
+    named = {f"{name} guessing": value for name, value in (floors or {}).items()}
+    return _curves(records, "perplexity", named, "perplexity")
+
+
+def plot_losses(
+    records: Sequence[Mapping[str, Any]],
+    floors: Mapping[str, float] | None = None,
+    ylabel: str = "mean squared error",
+) -> Figure:
+    """Return the curve of a training: loss by epoch, with floors as dashed lines.
+
+    The axis is logarithmic, unless no loss is above 0; a floor of 0 is left out.
+
+    Args:
+        records: as `kseq.train` returns them; loss and, if held out, val_loss.
+        floors: losses by name of what needs no model, such as "noise" or "persistence".
+        ylabel: what the loss is, with its unit where there is one.
+
+    Example:
+        >>> figure = plot_losses([{"epoch": 1, "loss": 0.107}], {"noise": 0.04})
+        >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        ['training', 'noise']
+    """
+    above = {name: value for name, value in (floors or {}).items() if value > 0}
+    return _curves(records, "loss", above, ylabel)
+
+
+def _curves(
+    records: Sequence[Mapping[str, Any]], key: str, floors: Mapping[str, float], ylabel: str
+) -> Figure:
+    figure, axes = new_axes("epoch", ylabel)
+    _draw(axes, records, key, "training")
+    if records and f"val_{key}" in records[0]:
+        _draw(axes, records, f"val_{key}", "held-out")
+    for number, (name, value) in enumerate(floors.items()):
+        look = {"color": str(0.6 - 0.2 * (number % 3)), "linestyle": (0, _DASHES[number % 4])}
+        axes.axhline(value, label=name, linewidth=1, **look)
+    if any(np.max(line.get_ydata()) > 0 for line in axes.lines):
+        axes.set_yscale("log")
+        name_log_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_formatter("{x:g}")
-    # All minor ticks are labelled within four tenths of a decade, some of them up to two decades.
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
-    # Perplexity falls, so there is room; "best" may take a second to look for it, and warns then.
-    axes.legend(fontsize="small", loc="upper right")
+    legend_above(axes)
     return figure
+
+
+def _draw(axes: Axes, records: Sequence[Mapping[str, Any]], key: str, label: str) -> None:
+    epochs = [record["epoch"] for record in records]
+    axes.plot(epochs, [record[key] for record in records], label=label, marker=marker_of(epochs))
