@@ -29,8 +29,22 @@ _HOMES = {
     "load_corpus": "kseq.data.corpora",
     "Vocab": "kseq.data.vocab",
     "ngram_floors": "kseq.data.floors",
+    "noisy_sine": "kseq.data.processes",
+    "clean_sine": "kseq.data.processes",
+    "mackey_glass": "kseq.data.processes",
+    "logistic_map": "kseq.data.processes",
+    "calendar_series": "kseq.data.processes",
+    "read_series": "kseq.data.tables",
+    "windows": "kseq.data.series",
+    "sequence_windows": "kseq.data.series",
+    "split_by_time": "kseq.data.series",
+    "Persistence": "kseq.data.baselines",
+    "SeasonalNaive": "kseq.data.baselines",
+    "AutoRegression": "kseq.data.baselines",
+    "standard_baselines": "kseq.data.baselines",
     "SequentialBatches": "kseq.nn.batches",
     "RandomBatches": "kseq.nn.batches",
+    "SeriesBatches": "kseq.nn.series_batches",
     "SimpleRNN": "kseq.nn.recurrent",
     "GRU": "kseq.nn.recurrent",
     "LSTM": "kseq.nn.recurrent",
@@ -39,6 +53,7 @@ _HOMES = {
     "LSTMCell": "kseq.nn.cells",
     "PeepholeLSTMCell": "kseq.nn.cells",
     "LanguageModel": "kseq.nn.language_model",
+    "Forecaster": "kseq.nn.forecaster",
     "Perplexity": "kseq.nn.metrics",
     "BitsPerToken": "kseq.nn.metrics",
     "clipped_optimizer": "kseq.nn.optimizers",
@@ -46,7 +61,17 @@ _HOMES = {
     "train": "kseq.training",
     "load_model": "kseq.saving",
     "inspect_model": "kseq.saving",
+    "k_step": "kseq.forecasting",
+    "errors_ahead": "kseq.forecasting",
+    "backtest": "kseq.forecasting",
     "plot_training": "kseq.figures",
+    "plot_losses": "kseq.figures",
+    "plot_series": "kseq.figures",
+    "plot_forecasts": "kseq.figures",
+    "plot_k_step": "kseq.figures",
+    "plot_errors": "kseq.figures",
+    "plot_free_run": "kseq.figures",
+    "plot_intervals": "kseq.figures",
     "devices": "kseq.backend",
     "best_device": "kseq.backend",
     "KseqError": "kseq.errors",
@@ -59,12 +84,27 @@ _HOMES = {
 
 __all__ = ["__version__", *_HOMES]
 
-_ENGINE_ROOMS = ("kseq.nn", "kseq.training")
+_ENGINE_ROOMS = ("kseq.nn", "kseq.training", "kseq.experiments")
 
 if TYPE_CHECKING:
     from kseq.backend import best_device, devices
+    from kseq.data.baselines import (
+        AutoRegression,
+        Persistence,
+        SeasonalNaive,
+        standard_baselines,
+    )
     from kseq.data.corpora import Corpus, load_corpus
     from kseq.data.floors import ngram_floors
+    from kseq.data.processes import (
+        calendar_series,
+        clean_sine,
+        logistic_map,
+        mackey_glass,
+        noisy_sine,
+    )
+    from kseq.data.series import sequence_windows, split_by_time, windows
+    from kseq.data.tables import read_series
     from kseq.data.vocab import Vocab
     from kseq.errors import (
         DataError,
@@ -74,14 +114,26 @@ if TYPE_CHECKING:
         NumericalError,
         UsageError,
     )
-    from kseq.figures import plot_training
+    from kseq.figures import (
+        plot_errors,
+        plot_forecasts,
+        plot_free_run,
+        plot_intervals,
+        plot_k_step,
+        plot_losses,
+        plot_series,
+        plot_training,
+    )
+    from kseq.forecasting import backtest, errors_ahead, k_step
     from kseq.nn.batches import RandomBatches, SequentialBatches
     from kseq.nn.cells import GRUCell, LSTMCell, PeepholeLSTMCell, SimpleRNNCell
+    from kseq.nn.forecaster import Forecaster
     from kseq.nn.language_model import LanguageModel
     from kseq.nn.metrics import BitsPerToken, Perplexity
     from kseq.nn.optimizers import clipped_optimizer
     from kseq.nn.recurrent import GRU, LSTM, SimpleRNN
     from kseq.nn.schedules import schedule
+    from kseq.nn.series_batches import SeriesBatches
     from kseq.saving import inspect_model, load_model
     from kseq.training import train
 

@@ -1,4 +1,4 @@
-"""Reading `.keras` files: what is in one, and a model ready to speak and to go on training."""
+"""Reading `.keras` files: what is in one, and a model ready to be used and to go on training."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import os
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ _OTHER_FORMATS = {
     ".pth": "PyTorch's own files hold no model kseq could build",
     ".safetensors": "these files hold weights only",
 }
+# Where the class of each kind of model is defined.
+_HOMES = {
+    "LanguageModel": "kseq.nn.language_model",
+    "Forecaster": "kseq.nn.forecaster",
+}
+_USES = {"LanguageModel": "kseq generate", "Forecaster": "kseq forecast"}
 LARGEST_FILE = 16 * 2**30
 # Where Keras puts the bias of the logits (V,): that of a Dense layer, or with tied weights our own.
 _READ_OUT_BIASES = ("layers/stack/dense/vars/1", "layers/stack/vars/0")
@@ -30,12 +37,17 @@ _UNREADABLE = (EOFError, NotImplementedError, RecursionError, RuntimeError)
 Shapes = dict[str, tuple[int, ...]]
 
 
-def load_model(path: str | os.PathLike[str]) -> Any:
+def load_model(path: str | os.PathLike[str], kind: str | None = None) -> Any:
     """Return the model a `.keras` file holds, compiled as it was, on the engine in use.
+
+    Args:
+        path: the file.
+        kind: "LanguageModel" or "Forecaster" where only that will do.
 
     Raises:
         FileError: there is no such file, or it cannot be read.
-        ModelFileError: the file is incomplete, corrupt, not kseq's, or of a newer kseq.
+        ModelFileError: the file is incomplete, corrupt, not kseq's, of a newer kseq, or holds
+            another kind of model.
 
     Example:
         >>> import tempfile
@@ -45,11 +57,12 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         >>> load_model(path).units
         2
     """
-    _read_facts(Path(path))
+    config, _, _ = _read_facts(Path(path))
+    _check_kind(path, config["class_name"], kind)
     require_engine()
     import keras
 
-    import kseq.nn.language_model  # noqa: F401  registers the classes a file may name
+    import_module(_HOMES[config["class_name"]])  # registers the classes the file may name
 
     try:
         return keras.saving.load_model(path)
@@ -60,8 +73,8 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a model file says of itself, without building a model.
 
-    kind, settings (cell, units, ...), vocab_size, parameters, provenance (corpus, epochs,
-    results), versions, date_saved and bytes.
+    kind, settings (cell, units, ...), vocab_size (None for a forecaster), parameters, provenance
+    (corpus or series, epochs, results), versions, date_saved and bytes.
 
     Raises:
         FileError, ModelFileError: as for `load_model`.
@@ -69,16 +82,16 @@ def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     config, metadata, shapes = _read_facts(path)
     settings = dict(config["config"])
-    vocab = settings.pop("vocab")
+    vocab = settings.pop("vocab", None)
     provenance = settings.pop("provenance", None)
-    for private in ("name", "trainable", "dtype"):
+    for private in ("name", "trainable", "dtype", "margins"):
         settings.pop(private, None)
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
         "kind": config.get("class_name"),
         "settings": settings,
-        "vocab_size": len(vocab["tokens"]),
+        "vocab_size": vocab and len(vocab["tokens"]),
         "parameters": _count_parameters(shapes),
         "provenance": provenance,
         "keras_version": metadata.get("keras_version"),
@@ -100,7 +113,8 @@ def _read_facts(path: Path) -> tuple[dict[str, Any], dict[str, Any], Shapes]:
         raise _broken(path, str(error)[:80]) from error
     _check_ours(path, config)
     shapes = _read_shapes(path)
-    _check_vocabulary(path, config.get("config"), shapes)
+    if config["class_name"] == "LanguageModel":
+        _check_vocabulary(path, config.get("config"), shapes)
     return config, metadata, shapes
 
 
@@ -137,11 +151,21 @@ def _check_ours(path: Path, config: Any) -> None:
             f"{path}: must be a model saved by kseq, found another Keras model; "
             "load it with keras.saving.load_model"
         )
+    if config.get("class_name") not in _HOMES:
+        raise _broken(path, "it names no model of kseq")
     facts = (config.get("config") or {}).get("provenance") or {}
     version = str(facts.get("kseq_version") or "0")
     if _numbers(version) > _numbers(__version__):
         raise ModelFileError(
             f"{path}: must be made by kseq {__version__} or older, found {version[:20]}; upgrade"
+        )
+
+
+def _check_kind(path: Any, found: str, wanted: str | None) -> None:
+    if wanted is not None and found != wanted:
+        raise ModelFileError(
+            f"{path}: must hold a {wanted}, found a {found}; use it with {_USES[found]}, or name "
+            "another file"
         )
 
 

@@ -23,7 +23,7 @@ def evaluate(options: argparse.Namespace) -> None:
     import kseq
 
     with on_device(options.device):
-        model = kseq.load_model(options.model)
+        model = kseq.load_model(options.model, kind="LanguageModel")
         corpus, trained_on = evaluation_texts(model, options)
         report = {"model": options.model, "corpus": corpus.name}
         report |= measured(model, corpus, options.batch_size, options.num_steps)

@@ -21,7 +21,7 @@ def generate(options: argparse.Namespace) -> None:
     import kseq
 
     with on_device(options.device):
-        model = kseq.load_model(options.model)
+        model = kseq.load_model(options.model, kind="LanguageModel")
         _note_clamped(options, len(model.vocab))
         pieces = model.stream(
             options.prompt, options.length, stop=options.stop, unknown=options.unknown, **sampling

@@ -1,4 +1,4 @@
-"""What a model file says of itself: the text it was trained on, and the numbers it reached."""
+"""What a model file says of itself: what it was trained on, and the numbers it reached."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Provenance:
     """Facts about a model's training, kept inside its file.
 
     corpus: name, sha256, level, cleaning, separator and part of the training text, or None.
+    series: name, column, points and training points of the training series, or None.
     epochs: how many epochs the model has been trained.
     results: loss and perplexity, training and held-out, of the epoch the weights are from.
     """
@@ -23,6 +24,7 @@ class Provenance:
     def __init__(self, facts: Mapping[str, Any] | None = None) -> None:
         facts = facts or {}
         self.corpus: dict[str, Any] | None = facts.get("corpus")
+        self.series: dict[str, Any] | None = facts.get("series")
         self.epochs: int = int(facts.get("epochs", 0))
         self.results: dict[str, float] = dict(facts.get("results", {}))
         self.kseq_version: str | None = facts.get("kseq_version")
@@ -49,6 +51,7 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         return {
             "corpus": self.corpus,
+            "series": self.series,
             "epochs": self.epochs,
             "results": self.results,
             "kseq_version": __version__,

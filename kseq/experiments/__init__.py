@@ -1,0 +1,1 @@
+"""Experiments: a series and a plan in, a trained forecaster and its honest numbers out."""

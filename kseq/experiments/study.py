@@ -1,0 +1,141 @@
+"""A study: a forecaster trained on the first part of a series and judged on the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kseq.data.baselines import AutoRegression, Mean, standard_baselines
+from kseq.data.scores import coverage
+from kseq.errors import DataError
+from kseq.experiments.fitting import Record, compiled, fitted
+from kseq.experiments.plan import Plan
+from kseq.experiments.subjects import Subject
+from kseq.forecasting import Backtest, KStep, backtest, errors_ahead, k_step
+from kseq.nn.forecaster import Forecaster
+from kseq.nn.rolling import forecast_at
+
+LEVEL = 0.9
+
+
+@dataclass(eq=False)
+class Study:
+    """What came of a plan on a series.
+
+    records: one dictionary an epoch: epoch (from 1), loss, val_loss, seconds, seconds_left.
+    errors: root mean square error by steps ahead (horizon,) of each forecaster by its name, the
+        model first, over the points nobody was trained on.
+    squared: mean squared error one step ahead of each forecaster, training part and the rest.
+    ahead: the forecasts k steps ahead over the whole series.
+    rolled: the forecast made at the end of training, (points that follow,).
+    backtest: rolling origins in the last part.
+    """
+
+    subject: Subject
+    plan: Plan
+    model: Forecaster
+    records: list[Record]
+    errors: dict[str, np.ndarray]
+    squared: dict[str, tuple[float, float]]
+    ahead: KStep
+    rolled: np.ndarray
+    backtest: Backtest
+    coverage: np.ndarray | None
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """The model's name in the tables."""
+        return self.model.name
+
+
+def study(subject: Subject, plan: Plan, report: Callable[[Record], None] | None = None) -> Study:
+    """Train a forecaster as planned and judge it beside its floors.
+
+    Args:
+        subject: the series.
+        plan: see `Plan`; its parts must fit into the series.
+        report: called with the record of each epoch.
+
+    Raises:
+        DataError: the series is too short for the plan.
+        NumericalError: the training diverged.
+    """
+    began = time.perf_counter()
+    series = subject.values
+    _require_parts(len(series), plan)
+    model = compiled(plan)
+    records = fitted(model, series, plan, report)
+    rivals = baselines(subject, plan)
+    first = plan.first_judged
+    judged = backtest(
+        model, series, plan.horizon, start=_last_part(plan), baselines=rivals, season=subject.season
+    )
+    train = series[: plan.train]
+    contenders = [model, *(rival.fit(train) for rival in rivals)]
+    return Study(
+        subject,
+        plan,
+        model,
+        records,
+        {each.name: errors_ahead(each, series, plan.horizon, first) for each in contenders},
+        {each.name: _squared(each, series, plan) for each in contenders},
+        k_step(model, series, plan.steps),
+        model.forecast(series[: plan.train], len(series) - plan.train),
+        judged,
+        _calibrated(model, series, plan, judged),
+        time.perf_counter() - began,
+    )
+
+
+def baselines(subject: Subject, plan: Plan) -> list[Any]:
+    """Return what a model of this plan is shown beside, not yet fitted."""
+    scaled = plan.scaling != "none"
+    found: list[Any] = list(standard_baselines(subject.season))
+    if scaled:
+        found = [each for each in found if not isinstance(each, AutoRegression | Mean)]
+        found += [Mean(4), AutoRegression(4, intercept=True)]
+    lags = plan.window or plan.num_steps
+    if plan.ridge and lags > 4:
+        found.append(AutoRegression(lags, plan.ridge, direct=True, intercept=scaled))
+    return found
+
+
+def _last_part(plan: Plan) -> int:
+    return plan.train + plan.valid
+
+
+def _require_parts(points: int, plan: Plan) -> None:
+    needed = (plan.window or 1) + plan.horizon
+    if plan.train < needed or points < _last_part(plan) + plan.horizon:
+        raise DataError(
+            f"series: must have at least {needed} points to train on and {plan.horizon} after "
+            f"the first {_last_part(plan)} to judge, found {plan.train} of {points}: window longer "
+            "than the series; lower --window or --horizon"
+        )
+
+
+def _squared(forecaster: Any, series: np.ndarray, plan: Plan) -> tuple[float, float]:
+    """Return the mean squared error one step ahead in the training part and in the judged one."""
+    origins = np.arange(forecaster.window or 1, len(series))
+    misses = forecast_at(forecaster, series, origins, 1)[:, 0] - series[origins].astype("float64")
+    parts = origins < plan.train, origins >= plan.first_judged
+    in_training, after = (float(np.mean(misses[part] ** 2)) for part in parts)
+    return in_training, after
+
+
+def _calibrated(
+    model: Forecaster, series: np.ndarray, plan: Plan, judged: Backtest
+) -> np.ndarray | None:
+    """Calibrate the intervals on the valid part; return what they cover in the last, by step."""
+    if not plan.valid:
+        return None
+    known = series[: _last_part(plan)]
+    model.calibrate(known, plan.horizon, first=plan.train)
+    assert model.margins is not None
+    margin, forecast = model.margins.at(LEVEL, plan.horizon), judged.forecasts[model.name]
+    return np.asarray(coverage(judged.truth, forecast - margin, forecast + margin, axis=0))
