@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class RunDir:
             raise UsageError(
                 "--resume: must stand without --overwrite, found both; leave one of them out"
             )
-        _require_writable(self.path)
+        require_writable(self.path)
         found = [name for name in OUTPUTS if (self.path / name).exists()]
         if found and not self.overwrite and not self.goes_on:
             raise UsageError(
@@ -79,6 +79,22 @@ class RunDir:
             raise
 
 
+def require_free(path: Path, names: Iterable[str], overwrite: bool) -> None:
+    """Refuse a folder that holds one of `names` already, or cannot be written to; change nothing.
+
+    Raises:
+        UsageError: it holds one, and `overwrite` is false.
+        FileError: it cannot be made or written to.
+    """
+    require_writable(path)
+    found = [name for name in names if (path / name).exists()]
+    if found and not overwrite:
+        raise UsageError(
+            f"{path}: must hold no earlier results, found {found[0]}; pass --overwrite to replace "
+            "them, or another --run-dir"
+        )
+
+
 def _set_aside(folder: Path) -> Path | None:
     """Move the files of an earlier run into a folder inside; return that, if there are any."""
     found = [name for name in (SETTINGS, *OUTPUTS) if (folder / name).exists()]
@@ -99,7 +115,12 @@ def _put_back(folder: Path, aside: Path | None) -> None:
         aside.rmdir()
 
 
-def _require_writable(path: Path) -> None:
+def require_writable(path: Path) -> None:
+    """Refuse a folder that cannot be made or written to, without leaving one behind.
+
+    Raises:
+        FileError: as said.
+    """
     made = _missing_folders(path)
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kseq.checks import one_of
+from kseq.cli.forecast_options import add_figures, add_forecast
 from kseq.cli.parser import Parser, choice, count, held_out, number, rate, share, size
+from kseq.cli.shared_options import add_choice, add_common, add_device
 from kseq.errors import UsageError
 from kseq.version import __version__
 
@@ -22,6 +24,8 @@ _COMMANDS = {
     "train": "train a language model on a text",
     "evaluate": "measure a model on a text, beside the floors",
     "generate": "continue a prompt",
+    "forecast": "forecast the noisy sine, another series or a column of a CSV, beside the floors",
+    "figures": "draw the lesson on gradients",
     "inspect": "show what is in a model file, without building the model",
     "devices": "list what the engine can compute on",
 }
@@ -51,7 +55,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _parser() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="kseq",
-        description="Sequence models in Keras 3: language models from text to a saved file.",
+        description="Sequence models in Keras 3: language models and forecasters.",
         epilog="The engine is KERAS_BACKEND (torch, jax or tensorflow), torch if unset.",
     )
     parser.add_argument("--version", action="version", version=f"kseq {__version__}")
@@ -62,19 +66,8 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     }
     for name, add_options in _OPTIONS.items():
         add_options(commands[name])
-        _add_common(commands[name])
+        add_common(commands[name])
     return parser, commands
-
-
-def _add_common(command: Parser) -> None:
-    group = command.add_argument_group("reports")
-    group.add_argument("--json", action="store_true", help="print one JSON object")
-    group.add_argument("--quiet", action="store_true", help="no progress")
-    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-
-def _add_device(command: Any) -> None:
-    command.add_argument("--device", help="cpu, gpu, cuda:1, mps ...: what the engine sees")
 
 
 def _add_reading(command: Any) -> None:
@@ -93,12 +86,6 @@ def _add_batch(command: Any) -> None:
     command.add_argument("--num-steps", **sizes, help="tokens of a row (%(default)s)")
 
 
-def _add_choice(group: Any, option: str, choices: Sequence[str], default: str | None) -> None:
-    name = option.removeprefix("--")
-    shown = ", ".join(choices) + (f" ({default})" if default else "")
-    group.add_argument(option, type=choice(name, choices), default=default, help=shown)
-
-
 def _demo(command: Parser) -> None:
     command.set_defaults(room="train")
     command.add_argument(
@@ -108,7 +95,7 @@ def _demo(command: Parser) -> None:
     command.add_argument(
         "--seed", type=count("seed"), default=0, help="of weights and batches (%(default)s)"
     )
-    _add_device(command)
+    add_device(command)
 
 
 def _train(command: Parser) -> None:
@@ -123,7 +110,7 @@ def _train(command: Parser) -> None:
 
 
 def _add_text(group: Any) -> None:
-    _add_choice(group, "--level", ("char", "word"), "char")
+    add_choice(group, "--level", ("char", "word"), "char")
     group.add_argument(
         "--cleaning",
         type=choice("cleaning", ("d2l", "none")),
@@ -145,7 +132,7 @@ def _add_text(group: Any) -> None:
 
 
 def _add_model(group: Any) -> None:
-    _add_choice(group, "--cell", CELLS + TEACHING_CELLS, "lstm")
+    add_choice(group, "--cell", CELLS + TEACHING_CELLS, "lstm")
     group.add_argument(
         "--units", type=size("units", 2**16), default=256, help="of each layer (%(default)s)"
     )
@@ -164,22 +151,22 @@ def _add_model(group: Any) -> None:
     group.add_argument(
         "--dropout", type=share("dropout"), default=0.0, help="between layers (%(default)s)"
     )
-    _add_choice(group, "--init", ("keras", "torch", "d2l"), "keras")
+    add_choice(group, "--init", ("keras", "torch", "d2l"), "keras")
 
 
 def _add_fit(group: Any) -> None:
-    _add_choice(group, "--batches", ("sequential", "random"), "sequential")
+    add_choice(group, "--batches", ("sequential", "random"), "sequential")
     _add_batch(group)
     group.add_argument(
         "--epochs", type=size("epochs"), default=50, help="times the text is read (%(default)s)"
     )
-    _add_choice(group, "--optimizer", OPTIMIZERS, "adam")
+    add_choice(group, "--optimizer", OPTIMIZERS, "adam")
     group.add_argument(
         "--learning-rate",
         type=rate("learning_rate"),
         help="its peak (1 for sgd, 0.002 for the others)",
     )
-    _add_choice(group, "--schedule", SCHEDULES, "constant")
+    add_choice(group, "--schedule", SCHEDULES, "constant")
     group.add_argument(
         "--global-clipnorm", type=rate("global_clipnorm"), help="bound on all gradients (1)"
     )
@@ -209,7 +196,7 @@ def _add_run(group: Any) -> None:
         default=0,
         help="continue the prompts after so many epochs; 0 for at the end alone (%(default)s)",
     )
-    _add_device(group)
+    add_device(group)
 
 
 def _evaluate(command: Parser) -> None:
@@ -220,7 +207,7 @@ def _evaluate(command: Parser) -> None:
     )
     _add_reading(command)
     _add_batch(command)
-    _add_device(command)
+    add_device(command)
 
 
 def _generate(command: Parser) -> None:
@@ -250,7 +237,7 @@ def _generate(command: Parser) -> None:
         default="error",
         help="of symbols the model does not know: an error, or read them as <unk> (%(default)s)",
     )
-    _add_device(command)
+    add_device(command)
 
 
 def _inspect(command: Parser) -> None:
@@ -267,6 +254,8 @@ _OPTIONS = {
     "train": _train,
     "evaluate": _evaluate,
     "generate": _generate,
+    "forecast": add_forecast,
+    "figures": add_figures,
     "inspect": _inspect,
     "devices": _devices,
 }

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from kseq.checks import (
     LARGEST_SIZE,
+    fraction,
     nearest,
     non_negative_int,
     one_of,
@@ -90,6 +91,11 @@ def rate(name: str) -> Callable[[str], Any]:
 def share(name: str) -> Callable[[str], Any]:
     """A number at least 0 and below 1."""
     return checked(lambda value: unit_interval(name, value), _float_or_word)
+
+
+def level(name: str) -> Callable[[str], Any]:
+    """A number strictly between 0 and 1."""
+    return checked(lambda value: fraction(name, value), _float_or_word)
 
 
 def number(name: str) -> Callable[[str], Any]:

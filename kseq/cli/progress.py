@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 LINES_ON_A_TERMINAL = 20
@@ -18,8 +19,15 @@ class Progress:
     twenty over the whole training stay.  A stream that cannot be written to stops no training.
     """
 
-    def __init__(self, epochs: int, quiet: bool, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        epochs: int,
+        quiet: bool,
+        stream: TextIO | None = None,
+        line: Callable[[dict[str, Any], int], str] | None = None,
+    ) -> None:
         self.epochs = epochs
+        self.line = line or epoch_line
         # Python has no standard error where the program was started without one.
         self.stream: TextIO | None = stream or sys.stderr
         self.quiet = quiet
@@ -40,7 +48,7 @@ class Progress:
 
     def show(self, record: dict[str, Any]) -> None:
         """Show the record of one epoch; `kseq.train` calls this."""
-        line = epoch_line(record, self.epochs)
+        line = self.line(record, self.epochs)
         samples = [_indented(sample) for sample in record.get("samples", ())]
         if not self.alive:
             self._write("\n".join([line, *samples, ""]))
@@ -90,6 +98,21 @@ def epoch_line(record: dict[str, Any], epochs: int) -> str:
     parts.append(f"{clock(record['seconds_left'])} left")
     if record["skipped_steps"]:
         parts.append(f"{record['skipped_steps']} steps skipped (gradient not finite)")
+    return "  ".join(parts)
+
+
+def loss_line(record: dict[str, Any], epochs: int) -> str:
+    """Return one epoch of a forecaster in words.
+
+    Example:
+        >>> loss_line({"epoch": 3, "loss": 0.05674, "seconds_left": 1.2}, 5)
+        'epoch 3/5  loss 0.05674  0:01 left'
+    """
+    parts = [f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}", f"loss {record['loss']:.5f}"]
+    if "val_loss" in record:
+        parts.append(f"held-out {record['val_loss']:.5f}")
+    if "seconds_left" in record:
+        parts.append(f"{clock(record['seconds_left'])} left")
     return "  ".join(parts)
 
 

@@ -126,3 +126,27 @@ def _moment(cell: str) -> datetime:
 
 def _first(found: np.ndarray) -> int | None:
     return int(found.argmax()) if found.any() else None
+
+
+def continued(times: np.ndarray, horizon: int) -> np.ndarray:
+    """Return the `horizon` times that follow, in steps of the usual length, dtype of `times`.
+
+    Where every time is the same moment of its month, whole months follow; else the median step.
+
+    Example:
+        >>> continued(np.array(["2024-01-01", "2024-02-01", "2024-03-01"], "datetime64[D]"), 2)
+        array(['2024-04-01', '2024-05-01'], dtype='datetime64[D]')
+        >>> continued(np.array([0.0, 0.5, 1.0]), 2)
+        array([1.5, 2. ])
+    """
+    ahead = np.arange(1, horizon + 1)
+    if times.dtype.kind == "M":
+        months = times.astype("datetime64[M]")
+        unit = np.datetime_data(times.dtype)[0]
+        within = times - months
+        by_month = np.diff(months)
+        if len(times) > 1 and (within == within[0]).all() and (by_month == by_month[0]).all():
+            return (months[-1] + ahead * by_month[0]).astype(times.dtype) + within[0]
+        steps = np.diff(times.astype("int64"))
+        return times[-1] + ahead * int(np.median(steps)) * np.timedelta64(1, unit)
+    return times[-1] + ahead * np.median(np.diff(times))

@@ -23,8 +23,8 @@ Record = dict[str, Any]
 _NEVER = 1e30
 
 
-def compiled(plan: Plan) -> Forecaster:
-    """Return the untrained forecaster of a plan, with its optimizer."""
+def compiled(plan: Plan, name: str | None = None) -> Forecaster:
+    """Return the untrained forecaster of a plan, with its optimizer; its name is the kind's."""
     model = Forecaster(
         plan.kind,
         plan.window,
@@ -37,6 +37,7 @@ def compiled(plan: Plan) -> Forecaster:
         plan.scaling,
         plan.dropout,
         seed=plan.seed,
+        name=name or plan.kind,
     )
     rate = schedule(plan.schedule, plan.learning_rate, _num_updates(plan))
     decay = {} if plan.weight_decay is None else {"weight_decay": plan.weight_decay}

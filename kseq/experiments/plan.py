@@ -20,6 +20,7 @@ class Plan:
     keep: weights of the "best" epoch by the valid part, or of the "last".
     horizon: steps ahead that are judged.
     steps: of them, those a table shows.
+    level: the share of the future an interval is to hold.
     ridge: penalty of the direct autoregression beside the model, for as many lags; None for none.
     """
 
@@ -46,6 +47,7 @@ class Plan:
     valid: int = 0
     horizon: int = 64
     steps: tuple[int, ...] = (1, 4, 16, 64)
+    level: float = 0.9
     ridge: float | None = None
     seed: int = 0
 
@@ -85,6 +87,23 @@ SINE_DIRECT = Plan(
     valid=200,
     ridge=10.0,
 )
+# Learns at every step all 64 that follow, along stretches of the series, with its state carried.
+SINE_RECURRENT = Plan(
+    kind="lstm",
+    window=None,
+    units=16,
+    outputs=64,
+    every_step=True,
+    use_bias=False,
+    optimizer="adamw",
+    weight_decay=0.1,
+    schedule="one_cycle",
+    epochs=100,
+    batch_size=1,
+    num_steps=64,
+    train=600,
+    valid=200,
+)
 PRESETS: dict[str, tuple[str, Plan]] = {
     "sine-mlp": ("noisy-sine", SINE_MLP),
     "sine-direct": ("noisy-sine", SINE_DIRECT),
@@ -102,6 +121,18 @@ def preset(name: str) -> tuple[str, Plan]:
         4
     """
     return PRESETS[one_of("preset", name, PRESETS)]
+
+
+def for_kind(plan: Plan, kind: str) -> Plan:
+    """Return the plan for the same series with another kind of model.
+
+    Example:
+        >>> for_kind(SINE_MLP, "gru").every_step
+        True
+    """
+    if plan.train in (SINE_MLP.train, SINE_DIRECT.train) and kind != "mlp":
+        return replace(SINE_RECURRENT, kind=kind)
+    return replace(plan, kind=kind)
 
 
 def plan_for(points: int, horizon: int, kind: str = "mlp", season: int | None = None) -> Plan:
@@ -141,7 +172,7 @@ def plan_for(points: int, horizon: int, kind: str = "mlp", season: int | None = 
         train=train,
         valid=valid,
         horizon=horizon,
-        steps=_shown_steps(horizon),
+        steps=shown_steps(horizon),
     )
 
 
@@ -149,11 +180,11 @@ def _fewest(horizon: int) -> int:
     return 5 * (horizon + 10)
 
 
-def _shown_steps(horizon: int) -> tuple[int, ...]:
+def shown_steps(horizon: int) -> tuple[int, ...]:
     """One step, the horizon, and two between them.
 
     Example:
-        >>> _shown_steps(24), _shown_steps(2)
+        >>> shown_steps(24), shown_steps(2)
         ((1, 6, 12, 24), (1, 2))
     """
     return tuple(sorted({1, max(1, horizon // 4), max(1, horizon // 2), horizon}))

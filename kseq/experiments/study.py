@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kseq.data.baselines import AutoRegression, Mean, standard_baselines
+from kseq.data.intervals import LEVELS
 from kseq.data.scores import coverage
 from kseq.errors import DataError
 from kseq.experiments.fitting import Record, compiled, fitted
@@ -18,8 +19,6 @@ from kseq.experiments.subjects import Subject
 from kseq.forecasting import Backtest, KStep, backtest, errors_ahead, k_step
 from kseq.nn.forecaster import Forecaster
 from kseq.nn.rolling import forecast_at
-
-LEVEL = 0.9
 
 
 @dataclass(eq=False)
@@ -32,7 +31,9 @@ class Study:
     squared: mean squared error one step ahead of each forecaster, training part and the rest.
     ahead: the forecasts k steps ahead over the whole series.
     rolled: the forecast made at the end of training, (points that follow,).
+    future: the forecast of what follows the series, (horizon,).
     backtest: rolling origins in the last part.
+    coverage: share of the last part's points inside the intervals, by steps ahead (horizon,).
     """
 
     subject: Subject
@@ -43,6 +44,7 @@ class Study:
     squared: dict[str, tuple[float, float]]
     ahead: KStep
     rolled: np.ndarray
+    future: np.ndarray
     backtest: Backtest
     coverage: np.ndarray | None
     seconds: float
@@ -53,13 +55,19 @@ class Study:
         return self.model.name
 
 
-def study(subject: Subject, plan: Plan, report: Callable[[Record], None] | None = None) -> Study:
+def study(
+    subject: Subject,
+    plan: Plan,
+    report: Callable[[Record], None] | None = None,
+    beside: Mapping[str, Plan] | None = None,
+) -> Study:
     """Train a forecaster as planned and judge it beside its floors.
 
     Args:
         subject: the series.
         plan: see `Plan`; its parts must fit into the series.
         report: called with the record of each epoch.
+        beside: other plans, by the name their models get; trained too, and shown in the tables.
 
     Raises:
         DataError: the series is too short for the plan.
@@ -76,7 +84,8 @@ def study(subject: Subject, plan: Plan, report: Callable[[Record], None] | None 
         model, series, plan.horizon, start=_last_part(plan), baselines=rivals, season=subject.season
     )
     train = series[: plan.train]
-    contenders = [model, *(rival.fit(train) for rival in rivals)]
+    others = [_trained(series, other, name) for name, other in (beside or {}).items()]
+    contenders = [model, *others, *(rival.fit(train) for rival in rivals)]
     return Study(
         subject,
         plan,
@@ -86,10 +95,17 @@ def study(subject: Subject, plan: Plan, report: Callable[[Record], None] | None 
         {each.name: _squared(each, series, plan) for each in contenders},
         k_step(model, series, plan.steps),
         model.forecast(series[: plan.train], len(series) - plan.train),
+        model.forecast(series, plan.horizon),
         judged,
         _calibrated(model, series, plan, judged),
         time.perf_counter() - began,
     )
+
+
+def _trained(series: np.ndarray, plan: Plan, name: str) -> Forecaster:
+    model = compiled(plan, name)
+    fitted(model, series, plan, None)
+    return model
 
 
 def baselines(subject: Subject, plan: Plan) -> list[Any]:
@@ -135,7 +151,7 @@ def _calibrated(
     if not plan.valid:
         return None
     known = series[: _last_part(plan)]
-    model.calibrate(known, plan.horizon, first=plan.train)
+    model.calibrate(known, plan.horizon, plan.train, sorted({*LEVELS, plan.level}))
     assert model.margins is not None
-    margin, forecast = model.margins.at(LEVEL, plan.horizon), judged.forecasts[model.name]
+    margin, forecast = model.margins.at(plan.level, plan.horizon), judged.forecasts[model.name]
     return np.asarray(coverage(judged.truth, forecast - margin, forecast + margin, axis=0))

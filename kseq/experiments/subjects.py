@@ -9,6 +9,7 @@ import numpy as np
 
 from kseq.checks import one_of
 from kseq.data.processes import calendar_series, logistic_map, mackey_glass, noisy_sine
+from kseq.data.tables import TableSeries
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,13 @@ def subject(name: str, seed: int = 0) -> Subject:
         (1000,)
     """
     return _SUBJECTS[one_of("series", name, SUBJECTS)](seed)
+
+
+def of_table(table: TableSeries, season: int | None = None) -> Subject:
+    """Return a column of a CSV as the subject of a study."""
+    return Subject(
+        table.name, table.values, table.times, table.column, table.time or "row", season=season
+    )
 
 
 def _noisy_sine(seed: int) -> Subject:

@@ -1,0 +1,70 @@
+"""`kseq forecast MODEL`: what follows a series, by a forecaster that was trained before."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from kseq.cli.engine import on_device
+from kseq.cli.folder import require_free
+from kseq.cli.forecast_files import as_csv
+from kseq.cli.forecast_report import Outlook, forecast_in_words
+from kseq.cli.printing import print_report
+from kseq.cli.series import read_table
+from kseq.data.files import write_text
+from kseq.data.times import continued
+from kseq.errors import UsageError
+
+
+def forecast_with(model_file: str, table: str | None, options: argparse.Namespace) -> None:
+    """Print what a saved forecaster says will follow a column of a CSV, or the series it knows.
+
+    Raises:
+        ModelFileError: the file holds no forecaster.
+        UsageError: it was trained on a file, and none is named.
+    """
+    import kseq
+
+    if options.run_dir:
+        require_free(Path(options.run_dir), ["forecast.csv"], options.overwrite)
+    with on_device(options.device):
+        model = kseq.load_model(model_file, kind="Forecaster")
+        subject = _subject(model, model_file, table, options)
+        ahead = _outlook(model, subject, options)
+    report = {"model": model_file, "series": subject.name, "forecast": ahead.to_dict()}
+    if options.run_dir:
+        report["files"] = {"forecast": _written(ahead, subject, options)}
+    print_report(report, "\n".join(forecast_in_words(report)), options.json)
+
+
+def _subject(model: Any, model_file: str, table: str | None, options: argparse.Namespace) -> Any:
+    from kseq.experiments.subjects import SUBJECTS, of_table, subject
+
+    known = model.provenance.series or {}
+    if table is not None:
+        return of_table(read_table(table, options, known.get("column")))
+    if known.get("name") in SUBJECTS:
+        return subject(known["name"], known["seed"])
+    raise UsageError(
+        f"{model_file}: must get a series to forecast, found none and a model trained on "
+        f"{known.get('name', 'an unknown one')}; name a CSV file after it"
+    )
+
+
+def _outlook(model: Any, subject: Any, options: argparse.Namespace) -> Outlook:
+    margins = model.margins
+    horizon = options.horizon or (margins.horizon if margins else max(16, model.outputs))
+    values = model.forecast(subject.values, horizon)
+    lower, upper = (None, None)
+    if margins is not None:
+        lower, upper = model.interval(subject.values, horizon, options.level)
+    times = None if subject.times is None else continued(subject.times, horizon)
+    return Outlook(times, values, lower, upper)
+
+
+def _written(ahead: Outlook, subject: Any, options: argparse.Namespace) -> str:
+    path = Path(options.run_dir) / "forecast.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, as_csv(ahead, subject.xlabel, subject.ylabel))
+    return str(path)

@@ -1,0 +1,139 @@
+"""The files of `kseq forecast`: model, forecast, report and pictures, each whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kseq.cli.forecast_report import Outlook
+from kseq.cli.printing import finite
+from kseq.data.files import atomic_path, write_text
+
+DPI = 150
+
+
+def write_files(
+    found: Any, ahead: Outlook, report: dict[str, Any], run_dir: Path
+) -> dict[str, str]:
+    """Write everything a study has found; return where it is."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    subject, plan = found.subject, found.plan
+    found.model.provenance.series = {
+        "name": subject.name,
+        "column": subject.ylabel,
+        "points": len(subject.values),
+        "train": plan.train,
+        "valid": plan.valid,
+        "seed": plan.seed,
+    }
+    found.model.save(run_dir / "model.keras")
+    write_text(run_dir / "forecast.csv", as_csv(ahead, subject.xlabel, subject.ylabel))
+    pictures = write_pictures(pictures_of(found, ahead), run_dir)
+    files = {"model": "model.keras", "forecast": "forecast.csv", "report": "report.json"}
+    paths = {name: str(run_dir / file) for name, file in files.items()}
+    paths["pictures"] = f"{run_dir}/ {', '.join(pictures)} (.png, .svg)"
+    write_text(run_dir / "report.json", json.dumps(finite({**report, "files": paths}), indent=1))
+    return paths
+
+
+def as_csv(ahead: Outlook, xlabel: str, ylabel: str) -> str:
+    """Return a forecast as a table: time (or steps ahead), value, and the interval if there is."""
+    times = np.arange(1, len(ahead.values) + 1) if ahead.times is None else ahead.times
+    header = ["step" if ahead.times is None else xlabel, ylabel]
+    columns = [times, ahead.values]
+    if ahead.lower is not None and ahead.upper is not None:
+        header += ["lower", "upper"]
+        columns += [ahead.lower, ahead.upper]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([str(time), *map(float, rest)] for time, *rest in zip(*columns, strict=True))
+    return text.getvalue()
+
+
+def write_pictures(pictures: dict[str, Any], folder: Path) -> list[str]:
+    """Write each figure as PNG and SVG; return their names."""
+    for name, figure in pictures.items():
+        for suffix in (".png", ".svg"):
+            with atomic_path(folder / f"{name}{suffix}") as part:
+                figure.savefig(part, dpi=DPI)
+    return list(pictures)
+
+
+def pictures_of(found: Any, ahead: Outlook) -> dict[str, Any]:
+    """Return the figures of a study by name."""
+    from kseq import figures
+
+    subject, plan = found.subject, found.plan
+    series, times = subject.values, _times(subject)
+    labels = {"xlabel": subject.xlabel, "ylabel": _escaped(subject.ylabel)}
+    one = (times[found.ahead.origins], found.ahead.table[:, -max(plan.steps)])
+    rolled = (times[plan.train :], found.rolled)
+    by_k = {k: (times[found.ahead.indices(k)], found.ahead[k]) for k in plan.steps}
+    pictures = {
+        "series": figures.plot_series(series, times, borders=_borders(subject, plan), **labels),
+        "one-step": figures.plot_forecasts(series, {"1-step preds": one}, times, **labels),
+        "multi-step": figures.plot_forecasts(
+            series, {"1-step preds": one, "multi-step preds": rolled}, times, **labels
+        ),
+        "k-step": figures.plot_k_step(by_k, **labels),
+        "errors": figures.plot_errors(found.errors, subject.noise or None, bold=(found.name,)),
+        "training": figures.plot_losses(found.records, ylabel="loss"),
+    }
+    if ahead.lower is not None:
+        pictures |= {
+            "intervals": _last_known(found, labels),
+            "forecast": _next(found, ahead, labels),
+        }
+    return pictures
+
+
+def _last_known(found: Any, labels: dict[str, str]) -> Any:
+    """The forecast of the last stretch that is known, with what came."""
+    from kseq.figures import plot_intervals
+
+    series, horizon, level = found.subject.values, found.plan.horizon, found.plan.level
+    history, truth = series[:-horizon], series[-horizon:]
+    forecast = found.model.forecast(history, horizon)
+    lower, upper = found.model.interval(history, horizon, level)
+    times = _times(found.subject)
+    return plot_intervals(history, forecast, lower, upper, truth, level, times, **labels)
+
+
+def _next(found: Any, ahead: Outlook, labels: dict[str, str]) -> Any:
+    from kseq.figures import plot_intervals
+
+    times = None
+    if ahead.times is not None:
+        times = np.concatenate([found.subject.times, ahead.times])
+    return plot_intervals(
+        found.subject.values,
+        ahead.values,
+        ahead.lower,
+        ahead.upper,
+        level=found.plan.level,
+        times=times,
+        **labels,
+    )
+
+
+def _times(subject: Any) -> np.ndarray:
+    return np.arange(1, len(subject.values) + 1) if subject.times is None else subject.times
+
+
+def _borders(subject: Any, plan: Any) -> dict[str, Any]:
+    times = _times(subject)
+    borders = {"training ends": times[plan.train - 1]}
+    if plan.valid:
+        borders["calibration ends"] = times[plan.train + plan.valid - 1]
+    return borders
+
+
+def _escaped(name: str) -> str:
+    # Between two dollar signs matplotlib reads mathematics.
+    return name.replace("$", r"\$")

@@ -1,0 +1,37 @@
+"""The series of a command: which file, which column, which model file beside it."""
+
+from __future__ import annotations
+
+import argparse
+
+from kseq.data.tables import TableSeries, read_series
+from kseq.errors import UsageError
+
+
+def sources(named: list[str]) -> tuple[str | None, str | None]:
+    """Return the table and the model file among what was named, each if there is one.
+
+    Raises:
+        UsageError: more than one of either.
+    """
+    models = [source for source in named if source.lower().endswith(".keras")]
+    tables = [source for source in named if source not in models]
+    if len(models) > 1 or len(tables) > 1:
+        raise UsageError(
+            f"source: must be one CSV file and at most one .keras file, found {len(tables)} and "
+            f"{len(models)}; name one series at a time"
+        )
+    return (tables[0] if tables else None), (models[0] if models else None)
+
+
+def read_table(table: str, options: argparse.Namespace, column: str | None = None) -> TableSeries:
+    """Return the column the options name, or `column`, or the only one with numbers."""
+    return read_series(
+        table,
+        column=options.column or column,
+        time=options.time,
+        fill=options.fill,
+        delimiter=options.delimiter,
+        decimal=options.decimal,
+        encoding=options.encoding,
+    )
