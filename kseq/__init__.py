@@ -64,6 +64,8 @@ _HOMES = {
     "k_step": "kseq.forecasting",
     "errors_ahead": "kseq.forecasting",
     "backtest": "kseq.forecasting",
+    "compare_forecasters": "kseq.experiments.ablation",
+    "FORECASTERS": "kseq.experiments.ablation",
     "plot_training": "kseq.figures",
     "plot_losses": "kseq.figures",
     "plot_series": "kseq.figures",
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
         NumericalError,
         UsageError,
     )
+    from kseq.experiments.ablation import FORECASTERS, compare_forecasters
     from kseq.figures import (
         plot_errors,
         plot_forecasts,

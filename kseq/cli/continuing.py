@@ -43,7 +43,7 @@ def _subject(model: Any, model_file: str, table: str | None, options: argparse.N
 
     known = model.provenance.series or {}
     if table is not None:
-        return of_table(read_table(table, options, known.get("column")))
+        return of_table(read_table(table, options, known.get("column"), known.get("time")))
     if known.get("name") in SUBJECTS:
         return subject(known["name"], known["seed"])
     raise UsageError(

@@ -28,7 +28,7 @@ FIGURES = (
 )
 _OF_A_CSV = ("column", "time", "fill")
 _OF_A_PLAN = ("kind", "window", "units", "num_layers", "head", "scaling", "batch_size")
-_OF_PARTS = ("learning_rate", "train", "valid", "horizon")
+_OF_PARTS = ("learning_rate", "train", "valid")
 
 
 def forecast(options: argparse.Namespace) -> None:
@@ -44,10 +44,11 @@ def forecast(options: argparse.Namespace) -> None:
 
         show_sine(options)
     else:
-        _study(table, options)
+        print_report(*studied(table, options), options.json)
 
 
-def _study(table: str | None, options: argparse.Namespace) -> None:
+def studied(table: str | None, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Train and judge a forecaster, write its files; return the report, and the same in words."""
     from kseq.cli.forecast_files import write_files
     from kseq.cli.forecast_report import in_words, outlook, report_of
 
@@ -64,7 +65,7 @@ def _study(table: str | None, options: argparse.Namespace) -> None:
         ahead = outlook(found)
         report = report_of(found, ahead)
         report["files"] = write_files(found, ahead, report, run_dir)
-    print_report(report, in_words(report), options.json)
+    return report, in_words(report)
 
 
 def _subject_and_plan(table: str | None, options: argparse.Namespace) -> tuple[Any, Any]:
@@ -123,8 +124,10 @@ def _refuse_what_does_not_apply(
             f"{options.preset} and {table or model_file}; leave one of them out"
         )
     unused = () if table else _OF_A_CSV
-    if options.preset in SINES or model_file:
-        unused += _OF_A_PLAN + _OF_PARTS[: None if options.preset in SINES else 3]
+    if options.preset in SINES:
+        unused += (*_OF_A_PLAN, *_OF_PARTS, "horizon")
+    if model_file:
+        unused += (*_OF_A_PLAN, *_OF_PARTS, "epochs")
     for name in unused:
         if getattr(options, name) is not None:
             option = "--" + name.replace("_", "-")

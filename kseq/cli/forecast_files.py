@@ -26,6 +26,7 @@ def write_files(
     found.model.provenance.series = {
         "name": subject.name,
         "column": subject.ylabel,
+        "time": None if subject.times is None else subject.xlabel,
         "points": len(subject.values),
         "train": plan.train,
         "valid": plan.valid,
@@ -72,7 +73,7 @@ def pictures_of(found: Any, ahead: Outlook) -> dict[str, Any]:
     subject, plan = found.subject, found.plan
     series, times = subject.values, _times(subject)
     labels = {"xlabel": subject.xlabel, "ylabel": _escaped(subject.ylabel)}
-    one = (times[found.ahead.origins], found.ahead.table[:, -max(plan.steps)])
+    one = (times[-len(found.one_step) :], found.one_step)
     rolled = (times[plan.train :], found.rolled)
     by_k = {k: (times[found.ahead.indices(k)], found.ahead[k]) for k in plan.steps}
     pictures = {

@@ -24,12 +24,14 @@ def sources(named: list[str]) -> tuple[str | None, str | None]:
     return (tables[0] if tables else None), (models[0] if models else None)
 
 
-def read_table(table: str, options: argparse.Namespace, column: str | None = None) -> TableSeries:
+def read_table(
+    table: str, options: argparse.Namespace, column: str | None = None, time: str | None = None
+) -> TableSeries:
     """Return the column the options name, or `column`, or the only one with numbers."""
     return read_series(
         table,
         column=options.column or column,
-        time=options.time,
+        time=options.time or time,
         fill=options.fill,
         delimiter=options.delimiter,
         decimal=options.decimal,

@@ -55,12 +55,26 @@ def _facts_in_words(facts: dict[str, Any]) -> str:
     rows: Sequence[tuple[str, str]] = [
         ("file", f"{facts['file']}, {facts['bytes'] / 2**20:.2f} MiB"),
         ("model", f"{facts['kind']}: {settings}"),
-        ("size", f"{facts['parameters']:,} parameters, vocabulary {facts['vocab_size']}"),
-        *_text_in_words(provenance["corpus"]),
+        ("size", f"{facts['parameters']:,} parameters{_vocabulary(facts)}"),
+        *_source_in_words(facts["kind"], provenance),
         ("trained", _training_in_words(provenance)),
         ("saved", f"{facts['date_saved']}, Keras {facts['keras_version']}"),
     ]
     return "\n".join(f"{name:8}{value}" for name, value in rows)
+
+
+def _vocabulary(facts: dict[str, Any]) -> str:
+    return "" if facts["vocab_size"] is None else f", vocabulary {facts['vocab_size']}"
+
+
+def _source_in_words(kind: str, provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    if kind != "Forecaster":
+        return _text_in_words(provenance["corpus"])
+    series = provenance["series"]
+    if series is None:
+        return [("series", "unknown")]
+    parts = f"points 0 to {series['train']:,} of {series['points']:,}"
+    return [("series", f"{series['name']}, column {series['column']}, {parts}")]
 
 
 def _text_in_words(corpus: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -23,19 +23,45 @@ PLATEAU_EPOCHS = 3
 
 
 def demo(options: argparse.Namespace) -> None:
-    """Train a two-layer LSTM on the bundled story; what an earlier demo left is replaced."""
-    from kseq.cli.options import parse
+    """Train a two-layer LSTM on the bundled story, then the book's perceptron on the noisy sine.
 
+    What an earlier demo left is replaced.
+    """
+    from kseq.cli.forecast import studied
+
+    report, words = _run(_demo_settings(options))
+    if not options.json:
+        print(words)
+    report["forecast"], sine_words = studied(None, _sine_settings(options))
+    print_report(report, f"\n{sine_words}", options.json)
+
+
+def _demo_settings(options: argparse.Namespace) -> argparse.Namespace:
     epochs = options.epochs or DEMO_EPOCHS
     words = [f"--epochs={epochs}", f"--run-dir={options.run_dir}", f"--seed={options.seed}"]
-    settings = parse(["train", *DEMO, *words, "--overwrite", f"--sample-every={epochs // 3}"])
+    return _as_given(options, ["train", *DEMO, *words, f"--sample-every={epochs // 3}"])
+
+
+def _sine_settings(options: argparse.Namespace) -> argparse.Namespace:
+    folder = Path(options.run_dir) / "noisy-sine"
+    return _as_given(options, ["forecast", f"--run-dir={folder}", f"--seed={options.seed}"])
+
+
+def _as_given(options: argparse.Namespace, words: list[str]) -> argparse.Namespace:
+    from kseq.cli.options import parse
+
+    settings = parse([*words, "--overwrite"])
     for name in ("json", "quiet", "debug", "device"):
         setattr(settings, name, getattr(options, name))
-    train(settings)
+    return settings
 
 
 def train(options: argparse.Namespace) -> None:
     """Train as the options say; write model.keras, history.json and curve.png; report."""
+    print_report(*_run(options), options.json)
+
+
+def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from kseq.cli.report import in_words, report_of, write_files
 
     sources = options.corpus or ["story"]
@@ -52,7 +78,7 @@ def train(options: argparse.Namespace) -> None:
         report = report_of(model, run, *parts, options.prompt, options)
         report["seconds"] = round(time.perf_counter() - began, 1)
         report["files"] = write_files(model, run, run_dir, report)
-    print_report(report, in_words(report), options.json)
+    return report, in_words(report)
 
 
 def _trained(

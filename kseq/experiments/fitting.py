@@ -54,17 +54,16 @@ def fitted(
     # What Keras shuffles the pairs by.
     keras.utils.set_random_seed(plan.seed)
     progress = _Records(plan, report)
-    callbacks: list[Any] = [progress]
-    if plan.keep == "best":
-        callbacks.append(
-            keras.callbacks.EarlyStopping(patience=plan.epochs, restore_best_weights=True)
-        )
+    best = keras.callbacks.EarlyStopping(patience=plan.epochs, restore_best_weights=True)
+    callbacks = [progress, best] if plan.keep == "best" else [progress]
     data = _training_data(train, plan)
     pairs = {"x": data} if plan.every_step else {"x": data[0], "y": data[1]}
     if not plan.every_step:
         pairs["batch_size"] = plan.batch_size
     judging = _judging_data(series, plan)
     model.fit(**pairs, epochs=plan.epochs, validation_data=judging, callbacks=callbacks, verbose=0)
+    if plan.keep == "best":
+        model.provenance.note_best(progress.records[best.best_epoch])
     return progress.records
 
 

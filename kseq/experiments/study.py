@@ -29,6 +29,7 @@ class Study:
     errors: root mean square error by steps ahead (horizon,) of each forecaster by its name, the
         model first, over the points nobody was trained on.
     squared: mean squared error one step ahead of each forecaster, training part and the rest.
+    one_step: forecasts one step ahead of every point that has a window before it.
     ahead: the forecasts k steps ahead over the whole series.
     rolled: the forecast made at the end of training, (points that follow,).
     future: the forecast of what follows the series, (horizon,).
@@ -42,6 +43,7 @@ class Study:
     records: list[Record]
     errors: dict[str, np.ndarray]
     squared: dict[str, tuple[float, float]]
+    one_step: np.ndarray
     ahead: KStep
     rolled: np.ndarray
     future: np.ndarray
@@ -93,6 +95,7 @@ def study(
         records,
         {each.name: errors_ahead(each, series, plan.horizon, first) for each in contenders},
         {each.name: _squared(each, series, plan) for each in contenders},
+        _one_step(model, series),
         k_step(model, series, plan.steps),
         model.forecast(series[: plan.train], len(series) - plan.train),
         model.forecast(series, plan.horizon),
@@ -138,10 +141,15 @@ def _require_parts(points: int, plan: Plan) -> None:
 def _squared(forecaster: Any, series: np.ndarray, plan: Plan) -> tuple[float, float]:
     """Return the mean squared error one step ahead in the training part and in the judged one."""
     origins = np.arange(forecaster.window or 1, len(series))
-    misses = forecast_at(forecaster, series, origins, 1)[:, 0] - series[origins].astype("float64")
+    misses = _one_step(forecaster, series) - series[origins].astype("float64")
     parts = origins < plan.train, origins >= plan.first_judged
     in_training, after = (float(np.mean(misses[part] ** 2)) for part in parts)
     return in_training, after
+
+
+def _one_step(forecaster: Any, series: np.ndarray) -> np.ndarray:
+    origins = np.arange(forecaster.window or 1, len(series))
+    return forecast_at(forecaster, series, origins, 1)[:, 0]
 
 
 def _calibrated(
