@@ -31,6 +31,7 @@ _HOMES = {
     "ngram_floors": "kseq.data.floors",
     "noisy_sine": "kseq.data.processes",
     "clean_sine": "kseq.data.processes",
+    "sine_segment": "kseq.data.processes",
     "mackey_glass": "kseq.data.processes",
     "logistic_map": "kseq.data.processes",
     "calendar_series": "kseq.data.processes",
@@ -58,6 +59,9 @@ _HOMES = {
     "BitsPerToken": "kseq.nn.metrics",
     "clipped_optimizer": "kseq.nn.optimizers",
     "schedule": "kseq.nn.schedules",
+    "state_gradients": "kseq.nn.through_time",
+    "truncation": "kseq.nn.through_time",
+    "clipping": "kseq.nn.clipping",
     "train": "kseq.training",
     "load_model": "kseq.saving",
     "inspect_model": "kseq.saving",
@@ -74,6 +78,9 @@ _HOMES = {
     "plot_errors": "kseq.figures",
     "plot_free_run": "kseq.figures",
     "plot_intervals": "kseq.figures",
+    "plot_state_gradients": "kseq.figures",
+    "plot_clipping": "kseq.figures",
+    "plot_truncation": "kseq.figures",
     "devices": "kseq.backend",
     "best_device": "kseq.backend",
     "KseqError": "kseq.errors",
@@ -104,6 +111,7 @@ if TYPE_CHECKING:
         logistic_map,
         mackey_glass,
         noisy_sine,
+        sine_segment,
     )
     from kseq.data.series import sequence_windows, split_by_time, windows
     from kseq.data.tables import read_series
@@ -118,6 +126,7 @@ if TYPE_CHECKING:
     )
     from kseq.experiments.ablation import FORECASTERS, compare_forecasters
     from kseq.figures import (
+        plot_clipping,
         plot_errors,
         plot_forecasts,
         plot_free_run,
@@ -125,11 +134,14 @@ if TYPE_CHECKING:
         plot_k_step,
         plot_losses,
         plot_series,
+        plot_state_gradients,
         plot_training,
+        plot_truncation,
     )
     from kseq.forecasting import backtest, errors_ahead, k_step
     from kseq.nn.batches import RandomBatches, SequentialBatches
     from kseq.nn.cells import GRUCell, LSTMCell, PeepholeLSTMCell, SimpleRNNCell
+    from kseq.nn.clipping import clipping
     from kseq.nn.forecaster import Forecaster
     from kseq.nn.language_model import LanguageModel
     from kseq.nn.metrics import BitsPerToken, Perplexity
@@ -137,6 +149,7 @@ if TYPE_CHECKING:
     from kseq.nn.recurrent import GRU, LSTM, SimpleRNN
     from kseq.nn.schedules import schedule
     from kseq.nn.series_batches import SeriesBatches
+    from kseq.nn.through_time import state_gradients, truncation
     from kseq.saving import inspect_model, load_model
     from kseq.training import train
 

@@ -3,7 +3,7 @@
 Rules of the room:
   1. No other module imports an engine; what differs between engines is a function here.
   2. Each engine's module offers the same functions: `devices`, `place`, `recurrence`,
-     `apply_if_finite`, `compile_step`, `out_of_memory_errors`.
+     `apply_if_finite`, `compile_step`, `gradient`, `out_of_memory_errors`.
   3. An engine is imported when it is first needed, never on `import kseq`.
 
 The engine is chosen once, by `KERAS_BACKEND` before Keras is imported; it cannot change
@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 from kseq.checks import shown
 from kseq.errors import UsageError
@@ -138,6 +139,24 @@ def alone() -> Iterator[None]:
     finally:
         if keeps_out:
             del sys.modules["tensorflow"]
+
+
+def gradient(function: Callable[[list[Any]], Any], tensors: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Return a scalar function's value and its gradients by each of `tensors`.
+
+    function: takes the list of tensors, gives a scalar tensor; computes with them and constants
+        alone, because JAX compiles it once for all tensors of the same shapes.
+    tensors: float tensors or arrays; the gradients have their shapes, zero where the function
+        does not depend on one.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras import ops
+        >>> value, (slope,) = gradient(lambda x: ops.sum(x[0] ** 2), [np.array([3.0], "float32")])
+        >>> float(value), float(slope[0])
+        (9.0, 6.0)
+    """
+    return require_engine().gradient(function, tensors)
 
 
 def out_of_memory_errors() -> tuple[type[BaseException], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import jax
@@ -71,6 +72,12 @@ def compile_step(model: Any) -> Callable[..., tuple[Any, Any]]:
         return np.asarray(logits, dtype="float32"), state
 
     return step
+
+
+@partial(jax.jit, static_argnums=0)
+def gradient(function: Callable[[list[Any]], Any], tensors: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Return the value of `function` and its gradients by each of `tensors`, compiled once."""
+    return jax.value_and_grad(function)(list(tensors))
 
 
 def _describe(device: Any) -> Device:

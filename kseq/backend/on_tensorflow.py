@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any
 
 import tensorflow as tf
@@ -59,6 +60,28 @@ def compile_step(model: Any) -> Callable[..., tuple[Any, Any]]:
         return tf.cast(logits, tf.float32).numpy(), state
 
     return step
+
+
+def gradient(function: Callable[[list[Any]], Any], tensors: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Return the value of `function` and its gradients by each of `tensors`, traced once."""
+    leaves = [tf.convert_to_tensor(tensor) for tensor in tensors]
+    # Called directly it would warn of tracing often, which a new function has to be.
+    return _with_gradients(function).get_concrete_function(leaves)(leaves)
+
+
+@lru_cache(maxsize=4)
+def _with_gradients(function: Callable[[list[Any]], Any]) -> Any:
+    @tf.function
+    def traced(leaves: list[Any]) -> Any:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(leaves)
+            value = function(leaves)
+        unconnected = tf.UnconnectedGradients.ZERO
+        found = tape.gradient(value, leaves, unconnected_gradients=unconnected)
+        # The gradient of a look-up comes as slices.
+        return value, [tf.convert_to_tensor(each) for each in found]
+
+    return traced
 
 
 def _describe(device: Any) -> Device:

@@ -76,6 +76,19 @@ def compile_step(model: Any) -> Callable[..., tuple[Any, Any]]:
     return step
 
 
+def gradient(
+    function: Callable[[list[Tensor]], Tensor], tensors: Sequence[Any]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the value of `function` and its gradients by each of `tensors`."""
+    from keras import ops
+
+    leaves = [ops.convert_to_tensor(t).detach().clone().requires_grad_() for t in tensors]
+    with torch.enable_grad():
+        value = function(leaves)
+    found = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+    return value.detach(), list(found)
+
+
 def _cuda_devices() -> list[Device]:
     if not torch.cuda.is_available():
         return []

@@ -1,6 +1,7 @@
 """plot_*: pictures as matplotlib Figures; never shown, never saved here."""
 
 from kseq.figures.forecasts import plot_errors, plot_free_run, plot_intervals
+from kseq.figures.gradients import plot_clipping, plot_state_gradients, plot_truncation
 from kseq.figures.series import plot_forecasts, plot_k_step, plot_series
 from kseq.figures.training import plot_losses, plot_training
 
@@ -13,4 +14,7 @@ __all__ = [
     "plot_errors",
     "plot_free_run",
     "plot_intervals",
+    "plot_state_gradients",
+    "plot_clipping",
+    "plot_truncation",
 ]

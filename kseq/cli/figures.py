@@ -1,0 +1,176 @@
+"""`kseq figures`: the pictures of the lesson on gradients, and the numbers behind them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kseq import backend
+from kseq.checks import non_negative_int, one_of, shown_path
+from kseq.cli.engine import on_device
+from kseq.cli.printing import print_report
+from kseq.data.files import atomic_path
+from kseq.errors import FileError, UsageError
+from kseq.version import __version__
+
+NAMES = ("gradients", "clipping", "truncation")
+SUFFIXES = (".png", ".svg")
+DPI = 150
+# Cell, gain of the recurrent matrix, bias of the gate that keeps the old state: what gates do is
+# seen beside a matrix through which a plain RNN forgets.
+CASES: tuple[tuple[str, float, float | None], ...] = (
+    ("simple_rnn", 0.5, None),
+    ("simple_rnn", 1.0, None),
+    ("simple_rnn", 1.5, None),
+    ("gru", 0.5, 0.0),
+    ("gru", 0.5, 3.0),
+    ("lstm", 0.5, -1.0),
+    ("lstm", 0.5, 1.0),
+    ("lstm", 0.5, 3.0),
+)
+STEPS_BACK = (1, 10, 50, 99)
+
+# A picture, the figures for a script, and a table for a person.
+Drawn = tuple[Any, Any, list[str]]
+
+
+def figures(options: argparse.Namespace) -> None:
+    """Draw the pictures that are named, or all, as PNG and SVG; print the numbers behind them.
+
+    Raises:
+        UsageError: an unknown name, or a file that exists and may not be replaced.
+        FileError: the folder cannot be made or written to.
+    """
+    names = [one_of("figures", name, NAMES) for name in dict.fromkeys(options.names or NAMES)]
+    seed, out = non_negative_int("--seed", options.seed), Path(options.out)
+    if not options.overwrite:
+        _refuse_existing(file for name in names for file in _files(out, name))
+    report: dict[str, Any] = {"kseq": __version__, "engine": backend.engine(), "seed": seed}
+    words: list[str] = []
+    with on_device(options.device):
+        _require_writable(out)
+        for name in names:
+            report[name], lines = _draw(name, seed, out, options.quiet)
+            words += [*lines, *(f"  {file}" for file in report[name]["files"]), ""]
+    print_report(report, "\n".join(words[:-1]), options.json)
+
+
+def _draw(name: str, seed: int, out: Path, quiet: bool) -> tuple[dict[str, Any], list[str]]:
+    start = time.perf_counter()
+    figure, numbers, lines = _DRAW[name](seed)
+    files = [_write(figure, file) for file in _files(out, name)]
+    if not quiet:
+        seconds = time.perf_counter() - start
+        print(f"kseq: note: {name} drawn in {seconds:.1f} s", file=sys.stderr)
+    return {"files": files, "numbers": numbers}, lines
+
+
+def _gradients(seed: int) -> Drawn:
+    from kseq.figures.gradients import plot_state_gradients
+    from kseq.nn.through_time import state_gradients
+
+    found = [
+        state_gradients(cell, gain=gain, gate_bias=bias, seed=seed) for cell, gain, bias in CASES
+    ]
+    lines = [_row("|dL/dh| steps back", "gain", "bias", *map(str, STEPS_BACK))]
+    for result in found:
+        lines.append(_gradient_row(result, result.cell, result.norms))
+        if result.cell_norms is not None:
+            lines.append(_gradient_row(result, f"{result.cell}, |dL/dc|", result.cell_norms))
+    return plot_state_gradients(found), [_plain(asdict(result)) for result in found], lines
+
+
+def _gradient_row(result: Any, label: str, norms: Any) -> str:
+    bias = "" if result.gate_bias is None else f"{result.gate_bias:g}"
+    return _row(label, f"{result.gain:g}", bias, *(_small(norms[-1 - k]) for k in STEPS_BACK))
+
+
+def _clipping(seed: int) -> Drawn:
+    from kseq.figures.gradients import plot_clipping
+    from kseq.nn.clipping import clipping
+
+    result = clipping(seed=seed)
+    lines = [_row("clipping", "loss", "last loss", "highest", "|g|", "applied", "skipped")]
+    for label, run in ((f"at {result.bound:g}", result.clipped), ("none", result.free)):
+        largest = (run.loss.max(), run.before.max(), run.after.max())
+        values = map(_small, (run.loss[0], run.loss[-1], *largest))
+        lines.append(_row(label, *values, str(run.skipped)))
+    return plot_clipping(result), _plain(asdict(result)), lines
+
+
+def _truncation(seed: int) -> Drawn:
+    from kseq.figures.gradients import plot_truncation
+    from kseq.nn.through_time import truncation
+
+    result = truncation(seed=seed)
+    ways = {"full": result.full, "regular": result.regular, "random": result.random}
+    lines = [
+        _row("truncation", "cosine", "norm", "bias", "deviation", "steps"),
+        *(_row(way, *map(_small, asdict(found).values())) for way, found in ways.items()),
+    ]
+    # The picture shows the errors of thousands of draws; the last is the random way's bias.
+    numbers = {name: value for name, value in asdict(result).items() if name != "errors"}
+    return plot_truncation(result), numbers | {"draws": len(result.errors)}, lines
+
+
+def _files(out: Path, name: str) -> list[Path]:
+    return [out / f"{name}{suffix}" for suffix in SUFFIXES]
+
+
+def _refuse_existing(files: Iterable[Path]) -> None:
+    for file in files:
+        if file.exists():
+            raise UsageError(
+                f"{shown_path(file)}: must not exist yet, found a file; pass --overwrite to "
+                "replace it, or another --out"
+            )
+
+
+def _require_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise FileError(
+            f"{shown_path(out)}: must be a folder that can be written to, found "
+            f"{error.strerror or error}; choose another --out"
+        ) from error
+
+
+def _write(figure: Any, file: Path) -> str:
+    from matplotlib import rc_context
+
+    # Without these an SVG has random names and the date in it.
+    settings = {"metadata": {"Date": None}} if file.suffix == ".svg" else {}
+    with atomic_path(file) as part, rc_context({"svg.hashsalt": "kseq"}):
+        figure.savefig(part, dpi=DPI, **settings)
+    return str(file)
+
+
+def _plain(value: Any) -> Any:
+    """Return nested dictionaries with arrays as lists."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _small(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _row(label: str, *values: str) -> str:
+    return f"{label:20}" + "".join(f"{value:>10}" for value in values)
+
+
+_DRAW: dict[str, Callable[[int], Drawn]] = {
+    "gradients": _gradients,
+    "clipping": _clipping,
+    "truncation": _truncation,
+}
