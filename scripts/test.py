@@ -3,6 +3,7 @@
     python3 scripts/test.py                          the suite under torch
     python3 scripts/test.py --all                    under torch, JAX and TensorFlow
     python3 scripts/test.py --slow -k perplexity     slow tests too; any option of pytest
+    python3 scripts/test.py --workers 1 --pdb        in one process
 
 Each engine has a process of its own, because Keras binds to one engine on import.
 """
@@ -18,6 +19,8 @@ import environment
 
 ENGINES = ("torch", "jax", "tensorflow")
 INTERRUPTED = 130
+# Each has an engine of its own in memory, up to 2 GB.
+MOST_WORKERS = 2
 
 
 def main(arguments: list[str]) -> int:
@@ -32,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return this script's options (engines, coverage) and the arguments meant for pytest."""
+    """Return this script's options (engines, workers, coverage) and what is meant for pytest."""
     parser = argparse.ArgumentParser(
         prog="scripts/test.py",
         description="Set everything up and run the test suite.",
@@ -49,6 +52,13 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument(
         "--all", dest="engines", action="store_const", const=ENGINES, help="every engine"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=min(MOST_WORKERS, os.cpu_count() or 1),
+        metavar="N",
+        help="processes that share the tests of an engine (%(default)s); 1 runs them in one",
     )
     parser.add_argument(
         "--coverage",
@@ -70,7 +80,8 @@ def run_suites(python: Path, options: argparse.Namespace, for_pytest: list[str])
         print(f"kseq: the suite under {name}", file=sys.stderr, flush=True)
         if options.coverage:
             forget_coverage(environment.ROOT, name)
-        codes.append(run_until_done(command(python, options.coverage, for_pytest), name))
+        arguments = command(python, options.coverage, [*shared(options.workers), *for_pytest])
+        codes.append(run_until_done(arguments, name))
         if codes[-1] == INTERRUPTED:
             break
     return next((code for code in codes if code), 0)
@@ -80,6 +91,11 @@ def command(python: Path, coverage: bool, for_pytest: list[str]) -> list[str]:
     """Return the command line that runs pytest, under coverage where asked."""
     runner = ["-m", "coverage", "run", "-m", "pytest"] if coverage else ["-m", "pytest"]
     return [str(python), *runner, *for_pytest]
+
+
+def shared(workers: int) -> list[str]:
+    """Return the options that make pytest share the test files among processes."""
+    return ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
 
 
 def forget_coverage(root: Path, name: str) -> None:
@@ -106,7 +122,8 @@ def run_until_done(arguments: list[str], name: str) -> int:
 
 def _variables(name: str) -> dict[str, str]:
     data = str(environment.ROOT / f".coverage.{name}")
-    return {**os.environ, "KERAS_BACKEND": name, "COVERAGE_FILE": data}
+    # The threads of several engines would wait for each other; a user's own choice stands.
+    return {"OMP_NUM_THREADS": "1", **os.environ, "KERAS_BACKEND": name, "COVERAGE_FILE": data}
 
 
 def _engines(names: str) -> tuple[str, ...]:

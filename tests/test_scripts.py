@@ -105,8 +105,18 @@ def test_the_suite_runs_under_torch_without_options(run_tests, wanted):
     code, suites = run_tests([], [0])
 
     assert (code, suites.engines, wanted) == (0, ["torch"], [["test"]])
-    assert suites.calls[0][0] == [str(PYTHON), "-m", "pytest"]
+    assert suites.calls[0][0][:3] == [str(PYTHON), "-m", "pytest"]
     assert suites.calls[0][1] == ROOT
+
+
+@pytest.mark.parametrize(
+    ("workers", "options"), [("1", []), ("3", ["-n", "3", "--dist", "loadfile"])]
+)
+def test_processes_share_the_tests(run_tests, workers, options):
+    suites = run_tests(["--workers", workers], [0])[1]
+
+    assert suites.calls[0][0] == [str(PYTHON), "-m", "pytest", *options]
+    assert suites.calls[0][2]["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS", "1")
 
 
 def test_the_suite_respects_the_chosen_engine(run_tests, wanted, monkeypatch):
@@ -135,9 +145,10 @@ def test_a_suite_ended_by_a_signal_returns_128_and_more(run_tests):
 
 
 def test_unknown_options_go_to_pytest(run_tests):
-    _, suites = run_tests(["--slow", "-k", "vocab", "tests/test_vocab.py", "--co"], [0])
+    given = ["--slow", "-k", "vocab", "tests/test_vocab.py", "--co"]
+    _, suites = run_tests(["--workers", "1", *given], [0])
 
-    assert suites.calls[0][0][3:] == ["--slow", "-k", "vocab", "tests/test_vocab.py", "--co"]
+    assert suites.calls[0][0][3:] == given
 
 
 def test_an_unknown_engine_is_a_usage_error(run_tests, capsys):
@@ -156,7 +167,7 @@ def test_coverage_is_collected_apart_for_each_engine(run_tests, load, monkeypatc
     _, suites = run_tests(["--engines", "jax", "--coverage"], [0])
 
     command, _, env = suites.calls[0]
-    assert command == [str(PYTHON), "-m", "coverage", "run", "-m", "pytest"]
+    assert command[:6] == [str(PYTHON), "-m", "coverage", "run", "-m", "pytest"]
     assert env["COVERAGE_FILE"] == str(tmp_path / ".coverage.jax")
     assert [path.name for path in tmp_path.iterdir()] == [".coverage.torch.host.1"]
 
