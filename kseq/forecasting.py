@@ -201,7 +201,8 @@ def backtest(
 
     Raises:
         UsageError: a size that is not a positive whole number.
-        DataError: no origin fits into the series.
+        DataError: no origin fits into the series, or a baseline reads more points than there are
+            before the first.
 
     Example:
         >>> from kseq.data.baselines import Mean
@@ -210,23 +211,28 @@ def backtest(
         (2.0615528128088303, 7)
     """
     series, horizon = as_series(series), positive_int("horizon", horizon)
-    stride, refit_every = positive_int("stride", stride), non_negative_int("refit", refit_every)
+    stride = positive_int("stride", stride)
+    refit_every = non_negative_int("refit_every", refit_every)
     start = int(TRAIN_SHARE * len(series)) if start is None else positive_int("start", start)
     origins = _origins(series, forecaster, start, horizon, stride)
-    reading = _Reading(series, horizon, _checked_history(forecaster, history))
     contenders = list(standard_baselines(season) if baselines is None else baselines)
+    # A baseline that is judged itself stands first and not twice.
+    model = forecaster.name
+    contenders = [one for one in contenders if one.name != model]
+    reading = _Reading(series, horizon, _checked_history([forecaster, *contenders], history))
     forecasts: dict[str, list[np.ndarray]] = {}
     for block in _blocks(origins, refit_every):
         train = reading.before(int(block[0]))
         if refit is not None and refit_every:
             forecaster = refit(train)
-        for each in [forecaster, *(one.fit(train) for one in contenders)]:
-            forecasts.setdefault(each.name, []).append(reading.forecasts(each, block))
+        fitted = {model: forecaster, **{one.name: one.fit(train) for one in contenders}}
+        for name, each in fitted.items():
+            forecasts.setdefault(name, []).append(reading.forecasts(each, block))
     joined = {name: np.concatenate(found) for name, found in forecasts.items()}
     truth = series[origins[:, np.newaxis] + np.arange(horizon)]
-    train = reading.before(start)
+    train = reading.before(int(origins[0]))
     scores = {name: score(truth, found, train, season or 1) for name, found in joined.items()}
-    return Backtest(forecaster.name, origins, truth, joined, scores)
+    return Backtest(model, origins, truth, joined, scores)
 
 
 @dataclass(frozen=True)
@@ -243,17 +249,21 @@ class _Reading:
     def forecasts(self, forecaster: Any, origins: np.ndarray) -> np.ndarray:
         if self.history is None or forecaster.window is not None:
             return forecast_at(forecaster, self.series, origins, self.horizon)
-        rows = self.series[origins[:, np.newaxis] + np.arange(-self.history, 0)]
-        return np.asarray(forecaster.forecast(rows, self.horizon))
+        if origins[0] >= self.history:
+            rows = self.series[origins[:, np.newaxis] + np.arange(-self.history, 0)]
+            return np.asarray(forecaster.forecast(rows, self.horizon))
+        # The first origins have fewer points before them.
+        return np.stack([forecaster.forecast(self.before(i), self.horizon) for i in origins])
 
 
-def _checked_history(forecaster: Any, history: int | None) -> int | None:
+def _checked_history(forecasters: Sequence[Any], history: int | None) -> int | None:
     if history is None:
         return None
-    history, window = positive_int("history", history), forecaster.window or 1
+    history = positive_int("history", history)
+    window = max(each.window or 1 for each in forecasters)
     if history < window:
         raise UsageError(
-            f"history: must hold the model's window of {window} points, found {history}; "
+            f"history: must hold the longest window of {window} points, found {history}; "
             "raise it, or leave it out for all that came before"
         )
     return history

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kseq.backend import require_engine
+from kseq.checks import one_of
 from kseq.errors import FileError, ModelFileError
 from kseq.version import __version__
 
@@ -45,6 +46,7 @@ def load_model(path: str | os.PathLike[str], kind: str | None = None) -> Any:
         kind: "LanguageModel" or "Forecaster" where only that will do.
 
     Raises:
+        UsageError: an unknown kind.
         FileError: there is no such file, or it cannot be read.
         ModelFileError: the file is incomplete, corrupt, not kseq's, of a newer kseq, or holds
             another kind of model.
@@ -57,6 +59,8 @@ def load_model(path: str | os.PathLike[str], kind: str | None = None) -> Any:
         >>> load_model(path).units
         2
     """
+    if kind is not None:
+        one_of("kind", kind, _HOMES)
     config, _, _ = _read_facts(Path(path))
     _check_kind(path, config["class_name"], kind)
     require_engine()
@@ -115,6 +119,8 @@ def _read_facts(path: Path) -> tuple[dict[str, Any], dict[str, Any], Shapes]:
     shapes = _read_shapes(path)
     if config["class_name"] == "LanguageModel":
         _check_vocabulary(path, config.get("config"), shapes)
+    elif not isinstance(config.get("config"), dict):
+        raise _broken(path, "it has no settings")
     return config, metadata, shapes
 
 
@@ -151,14 +157,18 @@ def _check_ours(path: Path, config: Any) -> None:
             f"{path}: must be a model saved by kseq, found another Keras model; "
             "load it with keras.saving.load_model"
         )
-    if config.get("class_name") not in _HOMES:
+    if str(config.get("class_name")) not in _HOMES:
         raise _broken(path, "it names no model of kseq")
-    facts = (config.get("config") or {}).get("provenance") or {}
+    facts = _members_of(_members_of(config.get("config")).get("provenance"))
     version = str(facts.get("kseq_version") or "0")
     if _numbers(version) > _numbers(__version__):
         raise ModelFileError(
             f"{path}: must be made by kseq {__version__} or older, found {version[:20]}; upgrade"
         )
+
+
+def _members_of(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _check_kind(path: Any, found: str, wanted: str | None) -> None:

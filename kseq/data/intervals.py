@@ -35,7 +35,7 @@ class Margins:
         """Return the margins that errors (n, horizon) call for.
 
         Raises:
-            UsageError: a level that is not between 0 and 1.
+            UsageError: no level, or one that is not between 0 and 1.
             DataError: too few errors for the highest level.
 
         Example:
@@ -43,6 +43,10 @@ class Margins:
             >>> [round(float(width), 2) for width in Margins.of(errors, [0.9]).at(0.9, 1)]
             [0.92]
         """
+        if not len(levels):
+            raise UsageError(
+                "levels: must name at least one share, found none; pass some, such as (0.9,)"
+            )
         widths = {fraction("level", p): conformal_margins(errors, p) for p in levels}
         return cls({level: tuple(map(float, width)) for level, width in widths.items()})
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kseq.checks import positive_int
 from kseq.data.intervals import LEVELS, Margins
 from kseq.data.series import as_series
 from kseq.errors import DataError, UsageError
@@ -36,12 +37,13 @@ class GivesIntervals:
             levels: the shares of the future the intervals are to hold.
 
         Raises:
-            DataError: too few points for the horizon or for the highest level.
+            UsageError: a horizon, first point or level that makes no sense.
+            DataError: too few points for the horizon or for the highest level, or before `first`.
 
         Source: split-conformal prediction (Lei et al. 2018); see `kseq.data.intervals`.
         """
-        series = as_series(series)
-        first = first if first is not None else self.window or 1
+        series, horizon = as_series(series), positive_int("horizon", horizon)
+        first = positive_int("first", self.window or 1 if first is None else first)
         origins = np.arange(first, len(series) - horizon + 1)
         if not len(origins):
             raise DataError(
@@ -64,6 +66,6 @@ class GivesIntervals:
                 "interval: the model must be calibrated, found that it is not; call calibrate "
                 "with a part of the series that was not trained on"
             )
-        margin = self.margins.at(level, horizon)
+        margin = self.margins.at(level, positive_int("horizon", horizon))
         forecast = self.forecast(history, horizon)
         return forecast - margin, forecast + margin

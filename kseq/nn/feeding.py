@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from kseq.data.series import as_series
-from kseq.errors import DataError
+from kseq.errors import DataError, UsageError
+from kseq.nn.batches import EpochBatches
 
 
 def histories(history: Any, window: int | None) -> np.ndarray:
@@ -16,12 +17,12 @@ def histories(history: Any, window: int | None) -> np.ndarray:
     Raises:
         DataError: fewer points than the window, values that are not finite, another shape.
     """
-    values = np.asarray(history)
+    try:
+        values = np.asarray(history)
+    except ValueError as error:
+        raise _misshapen("rows of different lengths") from error
     if values.ndim not in (1, 2):
-        raise DataError(
-            f"history: must be (N,) or (B, N), found shape {values.shape}; pass one series, or "
-            "several of the same length as rows"
-        )
+        raise _misshapen(f"shape {values.shape}")
     rows = as_series(values.ravel(), "history").reshape(-1, values.shape[-1])
     needed = window or 1
     if rows.shape[1] < needed:
@@ -32,8 +33,8 @@ def histories(history: Any, window: int | None) -> np.ndarray:
     return rows
 
 
-def check_pairs(x: Any, y: Any, window: int | None, every_step: bool) -> None:
-    """Refuse windows of another length than the model's, and values that are not finite.
+def check_pairs(x: Any, y: Any, window: int | None, outputs: int, every_step: bool) -> None:
+    """Refuse windows or targets of another length than the model's, and values not finite.
 
     Only arrays can be checked; data sets are Keras's to refuse.
 
@@ -47,9 +48,50 @@ def check_pairs(x: Any, y: Any, window: int | None, every_step: bool) -> None:
             f"x: must hold windows of {window} points, found shape {x.shape}; make them with "
             f"kseq.windows(series, window={window})"
         )
+    steps = x.shape[:2] if every_step else x.shape[:1]
+    # Keras would stretch targets of another shape, and learn something else without a word.
+    if (
+        isinstance(y, np.ndarray)
+        and y.shape != (*steps, outputs)
+        and (outputs > 1 or y.shape != steps)
+    ):
+        raise DataError(
+            f"y: must hold {outputs} values for each {'step' if every_step else 'window'}, "
+            f"{(*steps, outputs)}, found shape {y.shape}; make them with outputs={outputs}"
+        )
     for name, values in (("x", x), ("y", y)):
         if isinstance(values, np.ndarray) and not np.isfinite(values).all():
             raise DataError(
                 f"{name}: must be finite numbers, found NaN or infinity in "
                 f"{np.count_nonzero(~np.isfinite(values))} places; fill or drop them"
             )
+
+
+def check_batches(batches: Any, outputs: int, every_step: bool) -> None:
+    """Refuse batches of a sequence that Keras would stretch to the model's outputs.
+
+    Only those of kseq can be checked.
+
+    Raises:
+        UsageError: the model does not learn at every step, or gives another number of steps ahead.
+    """
+    if not isinstance(batches, EpochBatches):
+        return
+    if not every_step:
+        raise UsageError(
+            f"{type(batches).__name__}: must go to a model that learns at every step, found "
+            "every_step=False; make the model with every_step=True, or fit it on windows"
+        )
+    found = getattr(batches, "outputs", 1)
+    if found != outputs:
+        raise UsageError(
+            f"{type(batches).__name__}: must look as far ahead as the model's outputs={outputs}, "
+            f"found outputs={found}; make them with outputs={outputs}"
+        )
+
+
+def _misshapen(found: str) -> DataError:
+    return DataError(
+        f"history: must be (N,) or (B, N), found {found}; pass one series, or several of the same "
+        "length as rows"
+    )

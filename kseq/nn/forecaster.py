@@ -16,7 +16,7 @@ from kseq.errors import UsageError
 from kseq.nn.archiving import SavedWhole
 from kseq.nn.calibration import GivesIntervals
 from kseq.nn.carrying import CarriesState
-from kseq.nn.feeding import check_pairs, histories
+from kseq.nn.feeding import check_batches, check_pairs, histories
 from kseq.nn.initializers import PRESETS, Draw
 from kseq.nn.networks import ACTIVATIONS, RecurrentNetwork, WindowNetwork
 from kseq.nn.optimizers import ReportSkipped, clipped_optimizer
@@ -27,6 +27,7 @@ from kseq.nn.rolling import roll
 KINDS = ("mlp", *CELLS)
 SCALINGS = ("none", "standard", "window")
 LARGEST_HORIZON = 2**20
+_ROUNDING = 1e-6  # of float32, in which series may come
 
 
 @keras.saving.register_keras_serializable(package="kseq")
@@ -168,9 +169,23 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         if self.scaling == "none":
             return
         train = as_series(train, "training part")
-        self.fitted = Scaling.of(train)
-        if self.scaling == "window":
-            self.fitted = Scaling(0.0, _spread_in_windows(train, self.window, self.fitted.scale))
+        scaling = Scaling.of(train)
+        if self.scaling == "window" and self.window and len(train) > self.window:
+            scaling = _scaling_in_windows(*windows(train, self.window), scaling.scale)
+        self._use(scaling)
+
+    def _adapt_to_pairs(self, x: Any, y: Any) -> None:
+        """Fit the scaling on what `fit` was given, where nobody has."""
+        x = getattr(x, "series", x)
+        if not isinstance(x, np.ndarray):
+            raise UsageError("scaling: must be fitted first, found it is not; call adapt(train)")
+        if self.scaling == "window" and isinstance(y, np.ndarray):
+            self._use(_scaling_in_windows(x, y, Scaling.of(x.ravel()).scale))
+        else:
+            self.adapt(x.ravel())
+
+    def _use(self, scaling: Scaling) -> None:
+        self.fitted = scaling
         # What is compiled already holds the numbers of before.
         self._decoder = self.train_function = self.test_function = self.predict_function = None
 
@@ -196,11 +211,12 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         """As Keras's, on windows and what follows them, or on batches of a sequence.
 
         Raises:
-            DataError: windows of another length than the model's, or values that are not finite.
+            DataError: windows or targets of another length, or values that are not finite.
+            UsageError: batches that do not fit the model, or a scaling not fitted on anything.
         """
-        check_pairs(x, y, self.window, self.every_step)
+        check_pairs(x, y, self.window, self.outputs, self.every_step)
         if self.fitted is None and self.scaling != "none":
-            self.adapt(getattr(x, "series", x).ravel())
+            self._adapt_to_pairs(x, y)
         given = kwargs.get("callbacks") or []
         given = given if isinstance(given, list | tuple) else [given]
         kwargs["callbacks"] = [NoteResults(self.provenance), ReportSkipped(), *given]
@@ -232,11 +248,14 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         return self.network.state_widths()
 
     def before_fit(self, batches: Any, validation: Any) -> list[keras.callbacks.Callback]:
-        """Nothing beyond what every `fit` of a forecaster does."""
+        """Refuse batches that are not the model's; `fit` does all else itself."""
+        check_batches(batches, self.outputs, self.every_step)
+        check_batches(validation, self.outputs, self.every_step)
         return []
 
     def before_evaluate(self, batches: Any) -> None:
-        """Nothing to check: batches of a series were checked when they were made."""
+        """Refuse batches of a sequence that the model could only read wrongly."""
+        check_batches(batches, self.outputs, self.every_step)
 
     def get_config(self) -> dict[str, Any]:
         names = ("kind", "window", "units", "num_layers", "outputs", "every_step", "activation")
@@ -271,9 +290,11 @@ def _check_settings(
         )
 
 
-def _spread_in_windows(train: np.ndarray, window: int, otherwise: float) -> float:
-    """Return the deviation of what follows a window from that window's mean."""
-    if len(train) <= window:
-        return otherwise
-    x, y = windows(train, window)
-    return float(np.std(y - x.mean(1, keepdims=True), dtype="float64")) or otherwise
+def _scaling_in_windows(x: np.ndarray, y: np.ndarray, otherwise: float) -> Scaling:
+    """Return the deviation of what follows windows x (M, W) from each window's mean.
+
+    On a straight line or a constant there is none beyond rounding: then it is `otherwise`.
+    """
+    means = x.reshape(len(x), -1).mean(1, keepdims=True, dtype="float64")
+    spread = float(np.std(y.reshape(len(y), -1) - means))
+    return Scaling(0.0, spread if spread > _ROUNDING * np.abs(x).max() else otherwise)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from kseq.errors import DataError
+
 # Rows forecast at once, so that memory stays bounded for any number of histories.
 _MOST_ROWS = 4096
 
@@ -41,19 +43,32 @@ def forecast_at(
         its first value is for series[i].
     forecaster: a `Forecaster`, or anything with `window` and `forecast`.
 
+    Raises:
+        DataError: an origin with too few points before it, or beyond the end of the series.
+
     Example:
         >>> from kseq.data.baselines import Persistence
         >>> forecast_at(Persistence(), np.arange(10.0), [4, 7], horizon=2).tolist()
         [[3.0, 3.0], [6.0, 6.0]]
     """
-    origins = np.asarray(origins)
-    window = forecaster.window
+    origins, window = np.asarray(origins), forecaster.window
+    _check_room(series, origins, window or 1)
     if window is not None:
         rows = origins[:, np.newaxis] + np.arange(-window, 0)
         return np.asarray(forecaster.forecast(series[rows], horizon))
     if getattr(forecaster, "every_step", False):
         return _from_states(forecaster.decoder(), series, origins, horizon)
     return np.stack([forecaster.forecast(series[:origin], horizon) for origin in origins])
+
+
+def _check_room(series: np.ndarray, origins: np.ndarray, needed: int) -> None:
+    first, last = (int(origin) for origin in (origins.min(), origins.max()))
+    if first < needed or last > len(series):
+        # A negative index would read from the end of the series: the future.
+        raise DataError(
+            f"origins: must be from {needed}, the points a forecast reads, to the series' "
+            f"{len(series)}, found {first} to {last}; begin later, or take a smaller window"
+        )
 
 
 def _roll_window(step: Step, window: np.ndarray, horizon: int) -> np.ndarray:
