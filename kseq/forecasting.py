@@ -196,8 +196,9 @@ def backtest(
             None for all of them (an expanding one).
         baselines: fitted here; by default persistence, seasonal naive, means and AR(4).
         season: points in a season, for the seasonal naive and the scaled error.
-        refit: returns a new forecaster from a history (n,); with `refit_every`.
-        refit_every: origins after which forecaster and baselines are fitted anew; 0 for never.
+        refit: returns a new forecaster from a history (n,); goes with `refit_every`.
+        refit_every: origins after which the baselines are fitted anew, and the forecaster where
+            `refit` says how; 0 for never.
 
     Raises:
         UsageError: a size that is not a positive whole number.
@@ -213,6 +214,10 @@ def backtest(
     series, horizon = as_series(series), positive_int("horizon", horizon)
     stride = positive_int("stride", stride)
     refit_every = non_negative_int("refit_every", refit_every)
+    if refit is not None and not refit_every:
+        raise UsageError(
+            "refit: must go with refit_every, found 0; say after how many origins to fit anew"
+        )
     start = int(TRAIN_SHARE * len(series)) if start is None else positive_int("start", start)
     origins = _origins(series, forecaster, start, horizon, stride)
     contenders = list(standard_baselines(season) if baselines is None else baselines)
@@ -223,7 +228,7 @@ def backtest(
     forecasts: dict[str, list[np.ndarray]] = {}
     for block in _blocks(origins, refit_every):
         train = reading.before(int(block[0]))
-        if refit is not None and refit_every:
+        if refit is not None:
             forecaster = refit(train)
         fitted = {model: forecaster, **{one.name: one.fit(train) for one in contenders}}
         for name, each in fitted.items():

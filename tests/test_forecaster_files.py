@@ -216,3 +216,16 @@ def test_a_file_of_any_engine_forecasts_and_trains_on_the_same(tmp_path, other):
                 (*found, model.forecast(SERIES, 9)), kept.values(), strict=True
             ):
                 np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_half_precision_keeps_a_mean_of_1000_apart_from_its_decimals(tmp_path):
+    series = 1000 + noisy_sine(100)
+    exact = Forecaster("mlp", 8, scaling="standard")
+    exact.adapt(series)
+    half = Forecaster("mlp", 8, scaling="standard", dtype="mixed_bfloat16")
+    half.adapt(series)
+    half.set_weights(exact.get_weights())
+    half.save(tmp_path / "half.keras")
+
+    for model in (half, load_model(tmp_path / "half.keras")):
+        np.testing.assert_allclose(model.forecast(series, 1), exact.forecast(series, 1), atol=0.02)

@@ -279,3 +279,8 @@ def test_a_baseline_with_a_longer_window_than_the_first_origin_does_not_read_the
 def test_a_backtest_that_makes_no_sense_is_refused(wrong, error, message):
     with pytest.raises(error, match=message):
         backtest(Mean(2), **{"series": SERIES, "horizon": 2, **wrong})
+
+
+def test_refit_without_a_pace_is_refused():
+    with pytest.raises(UsageError, match="refit: must go with refit_every, found 0"):
+        backtest(Persistence(), np.arange(20.0), 2, refit=lambda train: Persistence().fit(train))

@@ -24,6 +24,7 @@ from kseq.errors import DataError, UsageError
 LARGEST_VALUE = 1e30
 _SMALLEST_SPREAD = 1e-100  # below it, squares of differences underflow in float64
 _SMALLEST_RELATIVE_SPREAD = 1e-5
+_ROUNDING = 1e-6  # of float32, in which series may come
 
 
 def as_series(values: Any, name: str = "series") -> np.ndarray:
@@ -217,6 +218,23 @@ class Scaling:
     def to_dict(self) -> dict[str, float]:
         """Return the two numbers by name; `Scaling(**scaling.to_dict())` is `scaling`."""
         return {"mean": float(self.mean), "scale": float(self.scale)}
+
+
+def scaling_in_windows(x: np.ndarray, y: np.ndarray, otherwise: float) -> Scaling:
+    """Return as scale the deviation of what follows windows from each window's mean.
+
+    Args:
+        x: (M, W).
+        y: (M, outputs).
+        otherwise: the scale where there is no deviation beyond rounding, as on a straight line.
+
+    Example:
+        >>> scaling_in_windows(np.array([[0.0, 0.0], [4.0, 6.0]]), np.array([[1.0], [2.0]]), 1.0)
+        Scaling(mean=0.0, scale=2.0)
+    """
+    means = x.reshape(len(x), -1).mean(1, keepdims=True, dtype="float64")
+    spread = float(np.std(y.reshape(len(y), -1) - means))
+    return Scaling(0.0, spread if spread > _ROUNDING * np.abs(x).max() else otherwise)
 
 
 def _real_array(values: Any, name: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from keras import ops
 from kseq.backend import require_engine
 from kseq.checks import non_negative_int, one_of, positive_int, unit_interval
 from kseq.data.intervals import Margins
-from kseq.data.series import Scaling, as_series, windows
+from kseq.data.series import Scaling, as_series, scaling_in_windows, windows
 from kseq.errors import UsageError
 from kseq.nn.archiving import SavedWhole
 from kseq.nn.calibration import GivesIntervals
@@ -27,7 +27,6 @@ from kseq.nn.rolling import roll
 KINDS = ("mlp", *CELLS)
 SCALINGS = ("none", "standard", "window")
 LARGEST_HORIZON = 2**20
-_ROUNDING = 1e-6  # of float32, in which series may come
 
 
 @keras.saving.register_keras_serializable(package="kseq")
@@ -94,7 +93,8 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         **kwargs: Any,
     ) -> None:
         _check_settings(kind, window, every_step, scaling, dropout)
-        super().__init__(**{"name": kind, **kwargs})
+        # In half precision the scaling still counts in float32, else a mean would eat the decimals.
+        super().__init__(**{"name": kind, "autocast": False, **kwargs})
         self.kind = kind
         self.window = window if window is None else positive_int("window", window, most=2**20)
         self.units = positive_int("units", units, most=2**16)
@@ -171,7 +171,7 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         train = as_series(train, "training part")
         scaling = Scaling.of(train)
         if self.scaling == "window" and self.window and len(train) > self.window:
-            scaling = _scaling_in_windows(*windows(train, self.window), scaling.scale)
+            scaling = scaling_in_windows(*windows(train, self.window), scaling.scale)
         self._use(scaling)
 
     def _adapt_to_pairs(self, x: Any, y: Any) -> None:
@@ -180,7 +180,7 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         if not isinstance(x, np.ndarray):
             raise UsageError("scaling: must be fitted first, found it is not; call adapt(train)")
         if self.scaling == "window" and isinstance(y, np.ndarray):
-            self._use(_scaling_in_windows(x, y, Scaling.of(x.ravel()).scale))
+            self._use(scaling_in_windows(x, y, Scaling.of(x.ravel()).scale))
         else:
             self.adapt(x.ravel())
 
@@ -288,13 +288,3 @@ def _check_settings(
             "scaling: 'window' must know where a window begins, found a model that learns at "
             "every step; choose 'standard'"
         )
-
-
-def _scaling_in_windows(x: np.ndarray, y: np.ndarray, otherwise: float) -> Scaling:
-    """Return the deviation of what follows windows x (M, W) from each window's mean.
-
-    On a straight line or a constant there is none beyond rounding: then it is `otherwise`.
-    """
-    means = x.reshape(len(x), -1).mean(1, keepdims=True, dtype="float64")
-    spread = float(np.std(y.reshape(len(y), -1) - means))
-    return Scaling(0.0, spread if spread > _ROUNDING * np.abs(x).max() else otherwise)
