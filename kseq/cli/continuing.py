@@ -39,12 +39,14 @@ def forecast_with(model_file: str, table: str | None, options: argparse.Namespac
 
 
 def _subject(model: Any, model_file: str, table: str | None, options: argparse.Namespace) -> Any:
-    from kseq.experiments.subjects import SUBJECTS, of_table, subject
+    from kseq.experiments.subjects import of_table, subject
 
     known = model.provenance.series or {}
+    computed = known.get("seed") is not None
     if table is not None:
-        return of_table(read_table(table, options, known.get("column"), known.get("time")))
-    if known.get("name") in SUBJECTS:
+        column, time = (None, None) if computed else (known.get("column"), known.get("time"))
+        return of_table(read_table(table, options, column, time))
+    if computed:
         return subject(known["name"], known["seed"])
     raise UsageError(
         f"{model_file}: must get a series to forecast, found none and a model trained on "

@@ -94,14 +94,21 @@ def _changes(options: argparse.Namespace, plan: Any) -> dict[str, Any]:
     if options.horizon:
         changes |= {"horizon": horizon, "steps": shown_steps(horizon)}
     head = options.head or ("direct" if plan.outputs > 1 else "recursive")
-    return changes | {"outputs": horizon if head == "direct" else 1, "level": options.level}
+    # Without a valid part no epoch can be called the best.
+    keep = "last" if options.valid == 0 else None
+    outputs = horizon if head == "direct" else 1
+    return changes | {"outputs": outputs, "keep": keep, "level": options.level}
 
 
 def _beside(subject: Any, plan: Any) -> dict[str, Any]:
     """The book's perceptron on the same sine, where another model is shown."""
     from kseq.experiments.plan import SINE_MLP
 
-    if subject.name != "noisy-sine" or (plan.kind, plan.window) == ("mlp", SINE_MLP.window):
+    if (
+        subject.from_file
+        or subject.name != "noisy-sine"
+        or (plan.kind, plan.window) == ("mlp", SINE_MLP.window)
+    ):
         return {}
     return {"book-mlp": SINE_MLP.changed(seed=plan.seed)}
 

@@ -15,6 +15,8 @@ from kseq.cli.printing import finite
 from kseq.data.files import atomic_path, write_text
 
 DPI = 150
+# Only a calibrated model has these.
+_OF_INTERVALS = ("intervals", "forecast")
 
 
 def write_files(
@@ -30,11 +32,13 @@ def write_files(
         "points": len(subject.values),
         "train": plan.train,
         "valid": plan.valid,
-        "seed": plan.seed,
+        # Of a series that is computed; whoever forecasts with the model can compute it again.
+        "seed": None if subject.from_file else plan.seed,
     }
     found.model.save(run_dir / "model.keras")
     write_text(run_dir / "forecast.csv", as_csv(ahead, subject.xlabel, subject.ylabel))
     pictures = write_pictures(pictures_of(found, ahead), run_dir)
+    _remove_pictures(run_dir, [name for name in _OF_INTERVALS if name not in pictures])
     files = {"model": "model.keras", "forecast": "forecast.csv", "report": "report.json"}
     paths = {name: str(run_dir / file) for name, file in files.items()}
     paths["pictures"] = f"{run_dir}/ {', '.join(pictures)} (.png, .svg)"
@@ -64,6 +68,13 @@ def write_pictures(pictures: dict[str, Any], folder: Path) -> list[str]:
             with atomic_path(folder / f"{name}{suffix}") as part:
                 figure.savefig(part, dpi=DPI)
     return list(pictures)
+
+
+def _remove_pictures(folder: Path, names: list[str]) -> None:
+    """Remove those of earlier results, which nothing has replaced."""
+    for name in names:
+        for suffix in (".png", ".svg"):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def pictures_of(found: Any, ahead: Outlook) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,7 +174,7 @@ def _backtest_in_words(report: dict[str, Any]) -> list[str]:
 
 
 def _cell(value: float | None) -> str:
-    return f"{'':>10}" if value is None else f"{value:10.4g}"
+    return f"{'':>10}" if value is None or math.isnan(value) else f"{value:10.4g}"
 
 
 def _intervals_in_words(report: dict[str, Any]) -> list[str]:

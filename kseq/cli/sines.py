@@ -15,7 +15,10 @@ from kseq.cli.printing import print_report
 from kseq.cli.progress import Progress, loss_line
 
 ITERATIONS_AN_EPOCH = 100
-_PICTURES = {"sine-rnn": ("free-run", "training"), "sine-lstm": ("one-step", "training")}
+_PICTURES = {
+    "sine-rnn": ("free-run", "free-run-from-5", "training"),
+    "sine-lstm": ("one-step", "training"),
+}
 
 
 def show_sine(options: argparse.Namespace) -> None:
@@ -54,7 +57,7 @@ def _rnn(options: argparse.Namespace) -> tuple[Any, dict[str, Any], list[str], d
         "iterations": len(losses),
         "losses": {str(i): losses[i] for i in marks},
         "published": {str(i): loss for i, loss in published.items()},
-        "free_run_rmse": found.free_run_rmse,
+        "free_run_rmse": {str(given): error for given, error in found.errors().items()},
         "free_run": list(map(float, found.free_run)),
     }
     words = [f"{'iteration':>10}{'loss':>12}{'published':>12}"]
@@ -63,13 +66,15 @@ def _rnn(options: argparse.Namespace) -> tuple[Any, dict[str, Any], list[str], d
         for i in marks
         if i in published or i % 1000 == 0
     ]
-    words.append(
-        f"free run of 59 steps from the first value alone: root mean square error "
-        f"{found.free_run_rmse:.3f} (the sine's own spread is 0.7)"
-    )
+    words += ["", f"{'values given':>14}{'root mean square error of the free run':>42}"]
+    words += [f"{given:14}{error:42.3f}" for given, error in found.errors().items()]
+    words.append("one value does not tell whether the sine rises or falls; its own spread is 0.7")
     records = [{"epoch": i, "loss": loss} for i, loss in losses.items()]
+    times, told = np.linspace(0, 10, 60), 5
+    labels = {"xlabel": "time (radians)"}
     pictures = {
-        "free-run": plot_free_run(found.truth, found.free_run, np.linspace(0, 10, 60)),
+        "free-run": plot_free_run(found.truth, found.free_run, times, **labels),
+        "free-run-from-5": plot_free_run(found.truth, found.runs[told], times, told, **labels),
         "training": plot_losses(records[:: max(1, len(records) // 600)]),
     }
     return found.model, report, words, pictures

@@ -62,8 +62,9 @@ def fitted(
         pairs["batch_size"] = plan.batch_size
     judging = _judging_data(series, plan)
     model.fit(**pairs, epochs=plan.epochs, validation_data=judging, callbacks=callbacks, verbose=0)
-    if plan.keep == "best":
-        model.provenance.note_best(progress.records[best.best_epoch])
+    # What Keras calls val_loss is the training part's where the last epoch is kept.
+    kept = best.best_epoch if plan.keep == "best" else -1
+    model.provenance.note_best(progress.records[kept])
     return progress.records
 
 

@@ -24,6 +24,7 @@ from kseq.nn.series_batches import SineSegments
 # Published losses of single iterations, from 0 on, 100 apart.
 PUBLISHED_RNN = (0.610, 0.00776, 0.00115, 0.00088, 0.00050, 0.00050, 0.00098, 0.00041, 0.00107)
 RNN_ITERATIONS = 6000
+GIVEN = (1, 2, 5, 10, 20)
 LSTM_EPOCHS = 10
 _NEVER = 1e30
 
@@ -33,18 +34,23 @@ class SineRnn:
     """What came of the recurrent network.
 
     losses: the loss of each iteration, before its step.
-    truth: the sine it runs along, (60,); free_run: its forecast from the first value on, (59,).
+    truth: the sine it runs along, (60,).
+    runs: its forecasts from the first 1, 2, 5 ... values on, (60 - given,) by how many are given.
     """
 
     model: Forecaster
     losses: list[float]
     truth: np.ndarray
-    free_run: np.ndarray
+    runs: dict[int, np.ndarray]
 
     @property
-    def free_run_rmse(self) -> float:
-        """The root mean square error of the free run."""
-        return float(rmse(self.truth[1:], self.free_run))
+    def free_run(self) -> np.ndarray:
+        """The published one, from the first value alone, (59,)."""
+        return self.runs[1]
+
+    def errors(self) -> dict[int, float]:
+        """Return the root mean square error of each run by how many values were given."""
+        return {given: float(rmse(self.truth[given:], run)) for given, run in self.runs.items()}
 
 
 def sine_rnn(
@@ -57,7 +63,8 @@ def sine_rnn(
     Each iteration reads 59 points and learns the same a step later; the state is carried from
     iteration to iteration without its gradient.  Adam at 0.005, squared error, initial weights as
     PyTorch draws them.  Afterwards the network gets one value and a zero state, and feeds on its
-    own output for 59 steps.
+    own output for 59 steps.  One value does not tell whether the sine rises or falls, so runs from
+    the first few values stand beside it.
 
     Args:
         seed: draws the weights and the pieces.
@@ -77,7 +84,8 @@ def sine_rnn(
     losses = _LossOfEachBatch(report)
     model.fit(SineSegments(iterations, seed), epochs=1, callbacks=[losses], verbose=0)
     truth = clean_sine(60, step=10 / 59)
-    return SineRnn(model, losses.losses, truth, model.forecast(truth[:1], 59))
+    runs = {given: model.forecast(truth[:given], 60 - given) for given in GIVEN}
+    return SineRnn(model, losses.losses, truth, runs)
 
 
 class _LossOfEachBatch(keras.callbacks.Callback):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kseq.data.baselines import AutoRegression, Mean, standard_baselines
-from kseq.data.intervals import LEVELS
+from kseq.data.intervals import LEVELS, Margins
 from kseq.data.scores import coverage
 from kseq.errors import DataError
 from kseq.experiments.fitting import Record, compiled, fitted
@@ -77,7 +77,8 @@ def study(
     """
     began = time.perf_counter()
     series = subject.values
-    _require_parts(len(series), plan)
+    _require_parts(subject, plan)
+    _require_calibration(plan)
     model = compiled(plan)
     records = fitted(model, series, plan, report)
     rivals = baselines(subject, plan)
@@ -128,14 +129,26 @@ def _last_part(plan: Plan) -> int:
     return plan.train + plan.valid
 
 
-def _require_parts(points: int, plan: Plan) -> None:
-    needed = (plan.window or 1) + plan.horizon
+def _require_parts(subject: Subject, plan: Plan) -> None:
+    points = len(subject.values)
+    # What the model or a baseline reads: the seasonal naive a season, AR(4) and the mean 4 points.
+    needed = max(plan.window or 1, subject.season or 1, 4) + plan.horizon
     if plan.train < needed or points < _last_part(plan) + plan.horizon:
         raise DataError(
             f"series: must have at least {needed} points to train on and {plan.horizon} after "
-            f"the first {_last_part(plan)} to judge, found {plan.train} of {points}: window longer "
-            "than the series; lower --window or --horizon"
+            f"the first {_last_part(plan)} to judge, found {plan.train} of {points}: window or "
+            "season longer than the series; lower --window, --season or --horizon"
         )
+
+
+def _require_calibration(plan: Plan) -> None:
+    """Refuse a valid part too short for the intervals, before it costs a training."""
+    if plan.valid:
+        Margins.of(np.zeros((max(0, plan.valid - plan.horizon + 1), 1)), _levels(plan))
+
+
+def _levels(plan: Plan) -> list[float]:
+    return sorted({*LEVELS, plan.level})
 
 
 def _squared(forecaster: Any, series: np.ndarray, plan: Plan) -> tuple[float, float]:
@@ -159,7 +172,7 @@ def _calibrated(
     if not plan.valid:
         return None
     known = series[: _last_part(plan)]
-    model.calibrate(known, plan.horizon, plan.train, sorted({*LEVELS, plan.level}))
+    model.calibrate(known, plan.horizon, plan.train, _levels(plan))
     assert model.margins is not None
     margin, forecast = model.margins.at(plan.level, plan.horizon), judged.forecasts[model.name]
     return np.asarray(coverage(judged.truth, forecast - margin, forecast + margin, axis=0))

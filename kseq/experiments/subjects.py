@@ -20,6 +20,7 @@ class Subject:
     times: (N,), numbers or dates, for the axes; None counts 1 .. N.
     season: points in a season, for the seasonal naive; None where there is none.
     noise: the root mean square error no forecast can beat one step ahead, or None if unknown.
+    from_file: whether it is a user's own, and not one that can be computed again.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Subject:
     xlabel: str = "time"
     season: int | None = None
     noise: float | None = None
+    from_file: bool = False
 
 
 def subject(name: str, seed: int = 0) -> Subject:
@@ -47,7 +49,13 @@ def subject(name: str, seed: int = 0) -> Subject:
 def of_table(table: TableSeries, season: int | None = None) -> Subject:
     """Return a column of a CSV as the subject of a study."""
     return Subject(
-        table.name, table.values, table.times, table.column, table.time or "row", season=season
+        table.name,
+        table.values,
+        table.times,
+        table.column,
+        table.time or "row",
+        season=season,
+        from_file=True,
     )
 
 
