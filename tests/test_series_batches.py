@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from language_cases import StepLosses
 
 from kseq.data.processes import noisy_sine, sine_segment
+from kseq.data.series import windows
 from kseq.errors import DataError, UsageError
 from kseq.nn.forecaster import Forecaster
 from kseq.nn.optimizers import clipped_optimizer
-from kseq.nn.series_batches import SeriesBatches, SineSegments
+from kseq.nn.series_batches import PairBatches, SeriesBatches, SineSegments
 
 SERIES = noisy_sine(70, seed=2, frequency=0.3)
 RECURRENT = ("simple_rnn", "gru", "lstm")
@@ -221,3 +222,55 @@ def test_nothing_is_carried_into_a_forecast():
     before = model.forecast(SERIES, 5)
     model.fit(SeriesBatches(SERIES, 1, 10), verbose=0)
     np.testing.assert_allclose(model.forecast(SERIES, 5), before, atol=1e-6)
+
+
+# Pairs in an order of ours.
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 5))
+def test_an_epoch_of_pairs_holds_each_pair_once(pairs, batch_size, epoch):
+    x = np.arange(pairs)
+    batches = PairBatches(x, -x, batch_size, seed=3, epoch=epoch)
+    read = [batches[i] for i in range(len(batches))]
+
+    assert sorted(np.concatenate([x for x, _ in read])) == list(range(pairs))
+    assert all((x == -y).all() for x, y in read)
+    assert [len(x) for x, _ in read[:-1]] == [batch_size] * (len(read) - 1)
+
+
+def test_the_order_of_pairs_is_a_function_of_seed_and_epoch():
+    x = np.arange(100)
+    order = lambda seed, epoch: PairBatches(x, x, 100, seed, epoch)[0][0].tolist()  # noqa: E731
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+def trained(*epochs, **options):
+    x, y = windows(noisy_sine(60), 4)
+    model = Forecaster("mlp", 4, seed=1)
+    model.compile()
+    for count in epochs:
+        model.fit(x, y, batch_size=8, epochs=count, verbose=0, **options)
+    return model
+
+
+def test_two_fits_of_one_epoch_are_one_of_two():
+    for one, two in zip(trained(2).get_weights(), trained(1, 1).get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+def test_training_is_the_same_on_every_engine():
+    """The numbers are torch's; the other engines must find them too."""
+    found = trained(3).forecast(noisy_sine(60), 3)
+
+    np.testing.assert_allclose(found, [0.5594995, 0.59636384, 0.49371302], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"shuffle": False}, {"validation_split": 0.2}, {"sample_weight": np.ones(56)}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_keras_must_do_itself_it_still_does(options):
+    assert trained(1, **options).provenance.epochs == 1

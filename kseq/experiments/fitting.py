@@ -51,8 +51,6 @@ def fitted(
     """Train a forecaster in place; return a record for each epoch."""
     train = series[: plan.train]
     model.adapt(train)
-    # What Keras shuffles the pairs by.
-    keras.utils.set_random_seed(plan.seed)
     progress = _Records(plan, report)
     best = keras.callbacks.EarlyStopping(patience=plan.epochs, restore_best_weights=True)
     callbacks = [progress, best] if plan.keep == "best" else [progress]

@@ -152,7 +152,6 @@ def sine_lstm(
     x, y = sequence_windows(series, 10)
     model = Forecaster("lstm", 10, units=6, every_step=True, init="torch", seed=seed)
     model.compile(clipped_optimizer("sgd", 0.01, _NEVER))
-    keras.utils.set_random_seed(seed)
     told = [] if report is None else [_TellEpochs(report)]
     history = model.fit(
         x[:700],

@@ -198,6 +198,9 @@ class CarriesState:
             for use, source in batches.items()
             if getattr(source, "carries_state", False)
         }
+        if not sizes and not self._carry.states:
+            yield
+            return
         before = self._carry, self.train_function, self.test_function
         self._carry = Carry(sizes, self.state_widths(), self.compute_dtype)
         # A compiled step remembers the variables it was traced with.

@@ -9,6 +9,7 @@ import numpy as np
 from kseq.data.series import as_series
 from kseq.errors import DataError, UsageError
 from kseq.nn.batches import EpochBatches
+from kseq.nn.series_batches import PairBatches
 
 
 def histories(history: Any, window: int | None) -> np.ndarray:
@@ -67,6 +68,21 @@ def check_pairs(x: Any, y: Any, window: int | None, outputs: int, every_step: bo
             )
 
 
+def drawn_pairs(x: Any, y: Any, options: dict[str, Any], seed: int, epoch: int) -> Any:
+    """Return what `fit` is to read: arrays in an order of ours, anything else as it came.
+
+    Keras would draw the order by the engine's own generator; with weights, a validation split or
+    `shuffle=False` it still takes the arrays as they are.  `batch_size` is taken out of `options`.
+    """
+    keras_alone = ("validation_split", "sample_weight", "class_weight", "steps_per_epoch")
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+        return x, y
+    left_to_keras = any(options.get(name) is not None for name in keras_alone)
+    if left_to_keras or not options.get("shuffle", True):
+        return x, y
+    return PairBatches(x, y, options.pop("batch_size", None) or 32, seed, epoch), None
+
+
 def check_batches(batches: Any, outputs: int, every_step: bool) -> None:
     """Refuse batches of a sequence that Keras would stretch to the model's outputs.
 
@@ -75,7 +91,7 @@ def check_batches(batches: Any, outputs: int, every_step: bool) -> None:
     Raises:
         UsageError: the model does not learn at every step, or gives another number of steps ahead.
     """
-    if not isinstance(batches, EpochBatches):
+    if not isinstance(batches, EpochBatches) or isinstance(batches, PairBatches):
         return
     if not every_step:
         raise UsageError(

@@ -16,7 +16,7 @@ from kseq.errors import UsageError
 from kseq.nn.archiving import SavedWhole
 from kseq.nn.calibration import GivesIntervals
 from kseq.nn.carrying import CarriesState
-from kseq.nn.feeding import check_batches, check_pairs, histories
+from kseq.nn.feeding import check_batches, check_pairs, drawn_pairs, histories
 from kseq.nn.initializers import PRESETS, Draw
 from kseq.nn.networks import ACTIVATIONS, RecurrentNetwork, WindowNetwork
 from kseq.nn.optimizers import ReportSkipped, clipped_optimizer
@@ -210,6 +210,8 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """As Keras's, on windows and what follows them, or on batches of a sequence.
 
+        Arrays are shuffled by the model's seed, alike on every engine.
+
         Raises:
             DataError: windows or targets of another length, or values that are not finite.
             UsageError: batches that do not fit the model, or a scaling not fitted on anything.
@@ -220,6 +222,7 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         given = kwargs.get("callbacks") or []
         given = given if isinstance(given, list | tuple) else [given]
         kwargs["callbacks"] = [NoteResults(self.provenance), ReportSkipped(), *given]
+        x, y = drawn_pairs(x, y, kwargs, self.seed, self.provenance.epochs)
         return super().fit(x, y, **kwargs)
 
     def forecast(self, history: Any, horizon: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Batches of a series for models that learn at every step and carry their state.
+"""Batches of a series: shuffled pairs, or stretches along which a state is carried.
 
 The points 1 2 ... 13, B = 2 rows, T = 3 steps, offset 0:
 
@@ -89,6 +89,47 @@ class SeriesBatches(EpochBatches):
     def from_first_token(self) -> Self:
         """Return the batches an evaluation needs: in every epoch the series from its start."""
         return type(self)(self.series, self.batch_size, self.num_steps, self.outputs, seed=None)
+
+
+class PairBatches(EpochBatches):
+    """Windows and what follows them, in an order drawn anew each epoch, the same on every engine.
+
+    What `Forecaster.fit` makes of arrays; nothing is carried from batch to batch.
+
+    Args:
+        x, y: arrays of one length M.
+        batch_size: B; the last batch of an epoch may be smaller.
+        seed: draws the orders, with the epoch.
+        epoch: the first one, counted from 0.
+
+    Example:
+        >>> batches = PairBatches(np.arange(5), np.arange(5), batch_size=3)
+        >>> [len(x) for x, _ in batches], bool((batches[0][0] == batches[0][1]).all())
+        ([3, 2], True)
+    """
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, batch_size: int = 32, seed: int = 0, epoch: int = 0
+    ) -> None:
+        super().__init__(workers=1)
+        self.x, self.y = x, y
+        self.batch_size = positive_int("batch_size", batch_size)
+        self.seed = non_negative_int("seed", seed)
+        self.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return -(-len(self.x) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.x[rows], self.y[rows]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of `epoch`, counted from 0; the same epoch gives the same batches."""
+        super().set_epoch(epoch)
+        self._order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.x))
 
 
 class SineSegments(EpochBatches):
