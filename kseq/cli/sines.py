@@ -71,10 +71,10 @@ def _rnn(options: argparse.Namespace) -> tuple[Any, dict[str, Any], list[str], d
     words.append("one value does not tell whether the sine rises or falls; its own spread is 0.7")
     records = [{"epoch": i, "loss": loss} for i, loss in losses.items()]
     times, told = np.linspace(0, 10, 60), 5
-    labels = {"xlabel": "time (radians)"}
+    xlabel = "time (radians)"
     pictures = {
-        "free-run": plot_free_run(found.truth, found.free_run, times, **labels),
-        "free-run-from-5": plot_free_run(found.truth, found.runs[told], times, told, **labels),
+        "free-run": plot_free_run(found.truth, found.free_run, times, xlabel=xlabel),
+        "free-run-from-5": plot_free_run(found.truth, found.runs[told], times, told, xlabel=xlabel),
         "training": plot_losses(records[:: max(1, len(records) // 600)]),
     }
     return found.model, report, words, pictures
