@@ -104,7 +104,7 @@ def _multi_step(found: Any) -> dict[str, float]:
 def in_words(report: dict[str, Any]) -> str:
     """Return a report as tables."""
     lines = [
-        f"{report['model']}: {report['parameters']:,} parameters, loss {report['loss']:.4f} after "
+        f"{report['model']}: {report['parameters']:,} parameters, loss {report['loss']:.4g} after "
         f"{report['epochs']} epochs, {clock(report['seconds'])} in all",
         "",
         *_squared_in_words(report),
