@@ -203,7 +203,7 @@ def png() -> bytes:
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        (gzip.compress(b"text"), "a gzip file"),
+        (gzip.compress(b"text", mtime=0), "a gzip file"),
         (png(), "a PNG image"),
         (b"\x7fELF\x02\x01\x01" + bytes(9), "an ELF program"),
         (b"PK\x03\x04" + bytes(30), "a zip archive"),
