@@ -269,3 +269,9 @@ def test_data_that_cannot_be_drawn_are_refused(draw, message):
 def test_arguments_that_make_no_sense_are_refused(draw, message):
     with pytest.raises(UsageError, match=message):
         draw()
+
+
+def test_the_records_of_a_training_may_be_iterations():
+    (axes,) = plot_losses(RECORDS, xlabel="iteration").axes
+
+    assert axes.get_xlabel() == "iteration"

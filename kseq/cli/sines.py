@@ -75,7 +75,7 @@ def _rnn(options: argparse.Namespace) -> tuple[Any, dict[str, Any], list[str], d
     pictures = {
         "free-run": plot_free_run(found.truth, found.free_run, times, xlabel=xlabel),
         "free-run-from-5": plot_free_run(found.truth, found.runs[told], times, told, xlabel=xlabel),
-        "training": plot_losses(records[:: max(1, len(records) // 600)]),
+        "training": plot_losses(records[:: max(1, len(records) // 600)], xlabel="iteration"),
     }
     return found.model, report, words, pictures
 

@@ -37,6 +37,7 @@ def plot_losses(
     records: Sequence[Mapping[str, Any]],
     floors: Mapping[str, float] | None = None,
     ylabel: str = "mean squared error",
+    xlabel: str = "epoch",
 ) -> Figure:
     """Return the curve of a training: loss by epoch, with floors as dashed lines.
 
@@ -46,6 +47,7 @@ def plot_losses(
         records: as `kseq.train` returns them; loss and, if held out, val_loss.
         floors: losses by name of what needs no model, such as "noise" or "persistence".
         ylabel: what the loss is, with its unit where there is one.
+        xlabel: what the records count.
 
     Example:
         >>> figure = plot_losses([{"epoch": 1, "loss": 0.107}], {"noise": 0.04})
@@ -53,13 +55,17 @@ def plot_losses(
         ['training', 'noise']
     """
     above = {name: value for name, value in (floors or {}).items() if value > 0}
-    return _curves(records, "loss", above, ylabel)
+    return _curves(records, "loss", above, ylabel, xlabel)
 
 
 def _curves(
-    records: Sequence[Mapping[str, Any]], key: str, floors: Mapping[str, float], ylabel: str
+    records: Sequence[Mapping[str, Any]],
+    key: str,
+    floors: Mapping[str, float],
+    ylabel: str,
+    xlabel: str = "epoch",
 ) -> Figure:
-    figure, axes = new_axes("epoch", ylabel)
+    figure, axes = new_axes(xlabel, ylabel)
     _draw(axes, records, key, "training")
     if records and f"val_{key}" in records[0]:
         _draw(axes, records, f"val_{key}", "held-out")
