@@ -41,7 +41,7 @@ def runs(tmp_path_factory):
     (folder / "calendar.csv").write_text(days())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("kseq.cli.forecast_files.DPI", 30)
+        patch.setattr("kseq.cli.pictures.DPI", 30)
         sine = works("forecast", "--epochs", "1", "--json", "--run-dir", "sine")
         words = [*TOLD, "--horizon", HORIZON, "--epochs", "2", "--quiet", "--json"]
         daily = works("forecast", "calendar.csv", *words)
@@ -134,7 +134,7 @@ def test_earlier_results_stay_unless_they_may_be_replaced(runs, monkeypatch):
     line = refused(2, "forecast", "--run-dir", "sine", "--epochs", "1")
     assert "sine: must hold no earlier results, found model.keras; pass --overwrite" in line
 
-    monkeypatch.setattr("kseq.cli.forecast_files.DPI", 30)
+    monkeypatch.setattr("kseq.cli.pictures.DPI", 30)
     Path("again").mkdir()
     for name in ("model.keras", "intervals.png", "notes.txt"):
         Path(f"again/{name}").write_text("of before")
@@ -283,7 +283,7 @@ def test_each_kind_of_model_has_its_own_commands(runs):
 
 @pytest.mark.parametrize("name", ["sine-rnn", pytest.param("sine-lstm", marks=pytest.mark.slow)])
 def test_the_clean_sines_report_their_losses_and_write_their_model(name, monkeypatch):
-    monkeypatch.setattr("kseq.cli.forecast_files.DPI", 30)
+    monkeypatch.setattr("kseq.cli.pictures.DPI", 30)
     said = works("forecast", "--preset", name, "--epochs", "1", "--json", "--quiet")
     report = said.report
 

@@ -182,7 +182,7 @@ def test_parts_that_do_not_fit_are_refused_before_a_training(option, value, says
 
 @pytest.mark.filterwarnings("default:.*all 180 values are 5")
 def test_a_constant_column_is_forecast_with_one_note(monkeypatch):
-    monkeypatch.setattr("kseq.cli.forecast_files.DPI", 30)
+    monkeypatch.setattr("kseq.cli.pictures.DPI", 30)
     rows = "\n".join(["y", *["5"] * ROWS, ""]).encode()
     said = works("forecast", "-", "--horizon", "4", "--epochs", "1", "--json", stdin=rows)
 

@@ -146,7 +146,7 @@ def test_files_that_exist_are_refused_before_any_work(monkeypatch):
     Path("pictures/clipping.svg").write_text("mine")
     monkeypatch.setattr(command, "_DRAW", {})
 
-    with pytest.raises(UsageError, match=r"clipping.svg: must not exist yet, found a file; pass"):
+    with pytest.raises(UsageError, match=r"must hold no earlier results, found clipping.svg; pass"):
         run("truncation", "clipping")
     assert written() == ["pictures/clipping.svg"]
 

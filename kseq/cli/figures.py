@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kseq import backend
-from kseq.checks import non_negative_int, one_of, shown_path
+from kseq.checks import non_negative_int, one_of
 from kseq.cli.engine import on_device
+from kseq.cli.folder import require_free
+from kseq.cli.pictures import picture_files, write_pictures
 from kseq.cli.printing import print_report
-from kseq.data.files import atomic_path
-from kseq.errors import FileError, UsageError
 from kseq.version import __version__
 
 NAMES = ("gradients", "clipping", "truncation")
-SUFFIXES = (".png", ".svg")
-DPI = 150
 # Cell, gain of the recurrent matrix, bias of the gate that keeps the old state: what gates do is
 # seen beside a matrix through which a plain RNN forgets.
 CASES: tuple[tuple[str, float, float | None], ...] = (
@@ -49,12 +46,12 @@ def figures(options: argparse.Namespace) -> None:
     """
     names = [one_of("figures", name, NAMES) for name in dict.fromkeys(options.names or NAMES)]
     seed, out = non_negative_int("--seed", options.seed), Path(options.out)
-    if not options.overwrite:
-        _refuse_existing(file for name in names for file in _files(out, name))
+    outputs = [file.name for name in names for file in picture_files(out, name)]
+    require_free(out, outputs, options.overwrite, option="--out")
     report: dict[str, Any] = {"kseq": __version__, "engine": backend.engine(), "seed": seed}
     words: list[str] = []
     with on_device(options.device):
-        _require_writable(out)
+        out.mkdir(parents=True, exist_ok=True)
         for name in names:
             report[name], lines = _draw(name, seed, out, options.quiet)
             words += [*lines, *(f"  {file}" for file in report[name]["files"]), ""]
@@ -64,7 +61,8 @@ def figures(options: argparse.Namespace) -> None:
 def _draw(name: str, seed: int, out: Path, quiet: bool) -> tuple[dict[str, Any], list[str]]:
     start = time.perf_counter()
     figure, numbers, lines = _DRAW[name](seed)
-    files = [_write(figure, file) for file in _files(out, name)]
+    write_pictures({name: figure}, out)
+    files = [str(file) for file in picture_files(out, name)]
     if not quiet:
         seconds = time.perf_counter() - start
         print(f"kseq: note: {name} drawn in {seconds:.1f} s", file=sys.stderr)
@@ -117,41 +115,6 @@ def _truncation(seed: int) -> Drawn:
     # The picture shows the errors of thousands of draws; the last is the random way's bias.
     numbers = {name: value for name, value in asdict(result).items() if name != "errors"}
     return plot_truncation(result), numbers | {"draws": len(result.errors)}, lines
-
-
-def _files(out: Path, name: str) -> list[Path]:
-    return [out / f"{name}{suffix}" for suffix in SUFFIXES]
-
-
-def _refuse_existing(files: Iterable[Path]) -> None:
-    for file in files:
-        if file.exists():
-            raise UsageError(
-                f"{shown_path(file)}: must not exist yet, found a file; pass --overwrite to "
-                "replace it, or another --out"
-            )
-
-
-def _require_writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise FileError(
-            f"{shown_path(out)}: must be a folder that can be written to, found "
-            f"{error.strerror or error}; choose another --out"
-        ) from error
-
-
-def _write(figure: Any, file: Path) -> str:
-    from matplotlib import rc_context
-
-    # Without these an SVG has random names and the date in it.
-    settings = {"metadata": {"Date": None}} if file.suffix == ".svg" else {}
-    with atomic_path(file) as part, rc_context({"svg.hashsalt": "kseq"}):
-        figure.savefig(part, dpi=DPI, **settings)
-    return str(file)
 
 
 def _plain(value: Any) -> Any:

@@ -79,19 +79,21 @@ class RunDir:
             raise
 
 
-def require_free(path: Path, names: Iterable[str], overwrite: bool) -> None:
+def require_free(
+    path: Path, names: Iterable[str], overwrite: bool, option: str = "--run-dir"
+) -> None:
     """Refuse a folder that holds one of `names` already, or cannot be written to; change nothing.
 
     Raises:
         UsageError: it holds one, and `overwrite` is false.
         FileError: it cannot be made or written to.
     """
-    require_writable(path)
+    require_writable(path, option)
     found = [name for name in names if (path / name).exists()]
     if found and not overwrite:
         raise UsageError(
             f"{path}: must hold no earlier results, found {found[0]}; pass --overwrite to replace "
-            "them, or another --run-dir"
+            f"them, or another {option}"
         )
 
 
@@ -115,7 +117,7 @@ def _put_back(folder: Path, aside: Path | None) -> None:
         aside.rmdir()
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, option: str = "--run-dir") -> None:
     """Refuse a folder that cannot be made or written to, without leaving one behind.
 
     Raises:
@@ -129,7 +131,7 @@ def require_writable(path: Path) -> None:
     except OSError as error:
         raise FileError(
             f"{path}: must be a folder that can be written to, found {error.strerror or error}; "
-            "choose another --run-dir"
+            f"choose another {option}"
         ) from error
     finally:
         _remove(made)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from kseq.cli.forecast_report import Outlook
+from kseq.cli.pictures import picture_files, write_pictures
 from kseq.cli.printing import finite
-from kseq.data.files import atomic_path, write_text
+from kseq.data.files import write_text
 
-DPI = 150
 # Only a calibrated model has these.
 _OF_INTERVALS = ("intervals", "forecast")
 
@@ -61,20 +61,10 @@ def as_csv(ahead: Outlook, xlabel: str, ylabel: str) -> str:
     return text.getvalue()
 
 
-def write_pictures(pictures: dict[str, Any], folder: Path) -> list[str]:
-    """Write each figure as PNG and SVG; return their names."""
-    for name, figure in pictures.items():
-        for suffix in (".png", ".svg"):
-            with atomic_path(folder / f"{name}{suffix}") as part:
-                figure.savefig(part, dpi=DPI)
-    return list(pictures)
-
-
 def _remove_pictures(folder: Path, names: list[str]) -> None:
-    """Remove those of earlier results, which nothing has replaced."""
-    for name in names:
-        for suffix in (".png", ".svg"):
-            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+    """Take away what an earlier run drew and this one does not: it would be of another model."""
+    for path in (path for name in names for path in picture_files(folder, name)):
+        path.unlink(missing_ok=True)
 
 
 def pictures_of(found: Any, ahead: Outlook) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from kseq import backend
 from kseq.cli.evaluate import measured
+from kseq.cli.pictures import write_picture
 from kseq.cli.progress import clock
 from kseq.data.corpora import Corpus
-from kseq.data.files import atomic_path
 from kseq.data.floors import ngram_floors
 from kseq.version import __version__
 
@@ -77,8 +77,7 @@ def write_files(model: Any, run: Any, run_dir: Path, report: dict[str, Any]) -> 
     files = {"model": run_dir / "model.keras", "curve": run_dir / "curve.png"}
     model.save(files["model"])
     judged = report.get("held_out") or report["training"]
-    with atomic_path(files["curve"]) as part:
-        plot_training(run.records, judged["floors"]).savefig(part, dpi=150)
+    write_picture(plot_training(run.records, judged["floors"]), files["curve"])
     return {name: str(path) for name, path in files.items()} | {
         "history": str(run_dir / "history.json")
     }

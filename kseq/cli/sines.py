@@ -10,7 +10,7 @@ import numpy as np
 
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
-from kseq.cli.forecast_files import write_pictures
+from kseq.cli.pictures import write_pictures
 from kseq.cli.printing import print_report
 from kseq.cli.progress import Progress, loss_line
 
