@@ -243,9 +243,25 @@ def test_the_model_stands_before_its_baselines_everywhere(found):
 
 
 def test_baselines_of_a_scaled_model_may_have_a_constant():
-    names = [each.name for each in baselines(Subject("x", SINE, season=7), plan_for(300, 8))]
+    series = 30 * SINE  # of a variance of about 300
+    names = [each.name for each in baselines(Subject("x", series, season=7), plan_for(300, 8))]
 
-    assert names == ["persistence", "seasonal naive (7)", "mean of last 4", "AR(4) with intercept"]
+    assert names[:4] == [
+        "persistence",
+        "seasonal naive (7)",
+        "mean of last 4",
+        "AR(4) with intercept",
+    ]
+    assert names[4].startswith("direct AR(16) with intercept, ridge ")
+    penalty = float(names[4].split()[-1])
+    assert penalty == pytest.approx(series[:180].var(), rel=0.4)
+
+
+def test_a_long_series_is_spared_a_fit_for_every_step_ahead():
+    long = np.arange(40_000.0)
+    names = [each.name for each in baselines(Subject("x", long), plan_for(40_000, 8))]
+
+    assert not any("ridge" in name for name in names)
 
 
 def test_forecasts_begin_where_they_say(found):

@@ -211,7 +211,7 @@ REFUSED = {
     "nothing there": ("rain\nNA\nNA\n", "row 2, column 'rain': must be a number, found 'NA'; fill"),
     "no numbers": ("a,b\nx,y\n", "a single column of numbers, found 0 among 'a', 'b'; choose"),
     "two columns": ("a,b,c\n1,x,3\n", "a single column of numbers, found 2 among 'a', 'b', 'c'"),
-    "gzip": (gzip.compress(b"rain\n1\n"), "found what looks like a gzip file"),
+    "gzip": (gzip.compress(b"rain\n1\n", mtime=0), "found what looks like a gzip file"),
     "PNG": (b"\x89PNG\r\n\x1a\n", "found what looks like a PNG image"),
     "latin-1": ("größe\n1\n2\n".encode("latin-1"), "found byte 0xf6 at offset 2; .* --encoding"),
     "UTF-16": ("rain\n1\n2\n".encode("utf-16"), "found what looks like UTF-16"),

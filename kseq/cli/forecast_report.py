@@ -122,12 +122,12 @@ def in_words(report: dict[str, Any]) -> str:
 
 
 def _squared_in_words(report: dict[str, Any]) -> list[str]:
-    lines = [f"{'mean squared error, one step':34}{'training':>10}{'test':>10}"]
+    lines = [f"{'mean squared error, one step':42}{'training':>10}{'test':>10}"]
     for name, part in report["mse"].items():
-        lines.append(f"{name:34}{part['training']:10.4g}{part['test']:10.4g}")
+        lines.append(f"{name:42}{part['training']:10.4g}{part['test']:10.4g}")
     if report["noise"]:
         floor = report["noise"] ** 2
-        lines.append(f"{'noise, the floor':34}{floor:10.4g}{floor:10.4g}")
+        lines.append(f"{'noise, the floor':42}{floor:10.4g}{floor:10.4g}")
     return [*lines, *_verdict(report)]
 
 
@@ -145,11 +145,11 @@ def _verdict(report: dict[str, Any]) -> list[str]:
 def _ahead_in_words(report: dict[str, Any]) -> list[str]:
     steps = [str(k) for k in report["plan"]["steps"]]
     head = "".join(f"{k + (' step' if k == '1' else ' steps'):>10}" for k in steps)
-    lines = [f"{'root mean square error ahead':34}{head}"]
+    lines = [f"{'root mean square error ahead':42}{head}"]
     for name, errors in report["rmse_ahead"].items():
-        lines.append(f"{name:34}" + "".join(f"{errors[k]:10.4g}" for k in steps))
+        lines.append(f"{name:42}" + "".join(f"{errors[k]:10.4g}" for k in steps))
     if report["noise"]:
-        lines.append(f"{'noise, the floor':34}" + f"{report['noise']:10.4g}" * len(steps))
+        lines.append(f"{'noise, the floor':42}" + f"{report['noise']:10.4g}" * len(steps))
     rolled = report["multi_step"]
     rest = f"{rolled['last']:.4g} +- {rolled['spread_of_last_tenth'] / 2:.2g}"
     return [
@@ -164,12 +164,12 @@ def _backtest_in_words(report: dict[str, Any]) -> list[str]:
     lines = [
         f"backtest: {found['origins']} origins from point {found['first_origin']} on, "
         f"{found['horizon']} steps ahead",
-        f"{'':34}{'MAE':>10}{'RMSE':>10}{'MASE':>10}{'skill':>10}",
+        f"{'':42}{'MAE':>10}{'RMSE':>10}{'MASE':>10}{'skill':>10}",
     ]
     for name, scores in found["scores"].items():
         skill = found["skill"].get(name)
         cells = [scores["mae"], scores["rmse"], scores["mase"], skill]
-        lines.append(f"{name:34}" + "".join(map(_cell, cells)))
+        lines.append(f"{name:42}" + "".join(map(_cell, cells)))
     return [*lines, "skill: the share of that baseline's error the model takes away"]
 
 

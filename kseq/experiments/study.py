@@ -20,6 +20,8 @@ from kseq.forecasting import Backtest, KStep, backtest, errors_ahead, k_step
 from kseq.nn.forecaster import Forecaster
 from kseq.nn.rolling import forecast_at
 
+_LONGEST_RIDGE = 20_000
+
 
 @dataclass(eq=False)
 class Study:
@@ -119,10 +121,20 @@ def baselines(subject: Subject, plan: Plan) -> list[Any]:
     if scaled:
         found = [each for each in found if not isinstance(each, AutoRegression | Mean)]
         found += [Mean(4), AutoRegression(4, intercept=True)]
-    lags = plan.window or plan.num_steps
-    if plan.ridge and lags > 4:
-        found.append(AutoRegression(lags, plan.ridge, direct=True, intercept=scaled))
+    lags, ridge = plan.window or plan.num_steps, _ridge(subject, plan)
+    if ridge is not None and lags > 4:
+        found.append(AutoRegression(lags, ridge, direct=True, intercept=scaled))
     return found
+
+
+def _ridge(subject: Subject, plan: Plan) -> float | None:
+    """The plan's penalty, or for a scaled series one of about its variance; None for no such row.
+
+    Left out for long training parts: a fit for every step ahead would take longer than the model.
+    """
+    if plan.scaling == "none" or plan.train > _LONGEST_RIDGE:
+        return plan.ridge
+    return float(f"{np.var(subject.values[: plan.train], dtype='float64'):.0e}")
 
 
 def _last_part(plan: Plan) -> int:
