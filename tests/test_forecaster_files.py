@@ -229,3 +229,16 @@ def test_half_precision_keeps_a_mean_of_1000_apart_from_its_decimals(tmp_path):
 
     for model in (half, load_model(tmp_path / "half.keras")):
         np.testing.assert_allclose(model.forecast(series, 1), exact.forecast(series, 1), atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "lstm"])
+def test_pairs_of_float64_train_as_those_of_float32_do(kind):
+    found = []
+    for dtype in ("float64", "float32"):
+        x, y = windows(noisy_sine(80).astype(dtype), 8)
+        model = Forecaster(kind, 8, scaling="window")
+        model.compile()
+        model.fit(x, y, validation_data=(x, y), verbose=0)
+        found.append(model.forecast(noisy_sine(80), 4))
+
+    np.testing.assert_allclose(*found, atol=1e-5)

@@ -136,6 +136,7 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         return_state: bool = False,
         training: bool = False,
     ) -> Any:
+        x = ops.cast(x, self.variable_dtype)
         x = ops.expand_dims(x, -1) if len(ops.shape(x)) == 2 else x
         # Whoever hands a state in or wants one back carries it.
         explicit = return_state or initial_state is not None
