@@ -120,7 +120,9 @@ def test_pieces_of_a_sine_are_drawn_anew_each_epoch_and_the_same_each_time():
     assert [x[0, 0, 0].item() for x, _ in SineSegments(20, seed=4)] == epochs[0]
     x, y = pieces.from_first_token()[3]
     assert np.array_equal(np.append(x[0, :1, 0], y[0, :, 0]), sine_segment(4, 3))
-    with pytest.raises(IndexError, match="piece 20 of 20"):
+    judged = pieces.from_first_token()
+    assert [[x[0, 0, 0].item() for x, _ in judged] for _ in range(2)] == 2 * [epochs[0]]
+    with pytest.raises(IndexError, match="batch 20 of 20"):
         pieces[20]
     with pytest.raises(UsageError, match="iterations: must be a whole number, at least 1, found"):
         SineSegments(0)

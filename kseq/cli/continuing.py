@@ -9,11 +9,10 @@ from typing import Any
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
 from kseq.cli.forecast_files import as_csv
-from kseq.cli.forecast_report import Outlook, forecast_in_words
+from kseq.cli.forecast_report import Outlook, forecast_in_words, outlook
 from kseq.cli.printing import print_report
 from kseq.cli.series import read_table
 from kseq.data.files import write_text
-from kseq.data.times import continued
 from kseq.errors import UsageError
 
 
@@ -31,7 +30,8 @@ def forecast_with(model_file: str, table: str | None, options: argparse.Namespac
     with on_device(options.device):
         model = kseq.load_model(model_file, kind="Forecaster")
         subject = _subject(model, model_file, table, options)
-        ahead = _outlook(model, subject, options)
+        known_ahead = model.margins.horizon if model.margins else max(16, model.outputs)
+        ahead = outlook(model, subject, options.horizon or known_ahead, options.level)
     report = {"model": model_file, "series": subject.name, "forecast": ahead.to_dict()}
     if options.run_dir:
         report["files"] = {"forecast": _written(ahead, subject, options)}
@@ -52,17 +52,6 @@ def _subject(model: Any, model_file: str, table: str | None, options: argparse.N
         f"{model_file}: must get a series to forecast, found none and a model trained on "
         f"{known.get('name', 'an unknown one')}; name a CSV file after it"
     )
-
-
-def _outlook(model: Any, subject: Any, options: argparse.Namespace) -> Outlook:
-    margins = model.margins
-    horizon = options.horizon or (margins.horizon if margins else max(16, model.outputs))
-    values = model.forecast(subject.values, horizon)
-    lower, upper = (None, None)
-    if margins is not None:
-        lower, upper = model.interval(subject.values, horizon, options.level)
-    times = None if subject.times is None else continued(subject.times, horizon)
-    return Outlook(times, values, lower, upper)
 
 
 def _written(ahead: Outlook, subject: Any, options: argparse.Namespace) -> str:

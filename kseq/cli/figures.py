@@ -14,11 +14,11 @@ from kseq import backend
 from kseq.checks import non_negative_int, one_of
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
+from kseq.cli.forecast_options import LESSONS as NAMES
 from kseq.cli.pictures import picture_files, write_pictures
 from kseq.cli.printing import print_report
 from kseq.version import __version__
 
-NAMES = ("gradients", "clipping", "truncation")
 # Cell, gain of the recurrent matrix, bias of the gate that keeps the old state: what gates do is
 # seen beside a matrix through which a plain RNN forgets.
 CASES: tuple[tuple[str, float, float | None], ...] = (

@@ -62,7 +62,7 @@ def studied(table: str | None, options: argparse.Namespace) -> tuple[dict[str, A
         with Progress(plan.epochs, options.quiet, line=loss_line) as progress:
             progress.note(f"series: {subject.name}, {len(subject.values):,} points")
             found = study(subject, plan, progress.show, _beside(subject, plan))
-        ahead = outlook(found)
+        ahead = outlook(found.model, subject, plan.horizon, plan.level)
         report = report_of(found, ahead)
         report["files"] = write_files(found, ahead, report, run_dir)
     return report, in_words(report)
@@ -81,7 +81,7 @@ def _subject_and_plan(table: str | None, options: argparse.Namespace) -> tuple[A
         series, plan = preset(_preset(options))
         found = subject(series, options.seed)
         if options.kind not in (None, plan.kind):
-            plan = for_kind(plan, options.kind)
+            plan = for_kind(series, plan, options.kind)
     return found, plan.changed(**_changes(options, plan))
 
 

@@ -24,17 +24,7 @@ def write_files(
 ) -> dict[str, str]:
     """Write everything a study has found; return where it is."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    subject, plan = found.subject, found.plan
-    found.model.provenance.series = {
-        "name": subject.name,
-        "column": subject.ylabel,
-        "time": None if subject.times is None else subject.xlabel,
-        "points": len(subject.values),
-        "train": plan.train,
-        "valid": plan.valid,
-        # Of a series that is computed; whoever forecasts with the model can compute it again.
-        "seed": None if subject.from_file else plan.seed,
-    }
+    subject = found.subject
     found.model.save(run_dir / "model.keras")
     write_text(run_dir / "forecast.csv", as_csv(ahead, subject.xlabel, subject.ylabel))
     pictures = write_pictures(pictures_of(found, ahead), run_dir)

@@ -33,17 +33,14 @@ class Outlook:
         return {"times": times, **found}
 
 
-def outlook(found: Any) -> Outlook:
-    """Return the forecast after the end of a study's series."""
-    times = found.subject.times
-    margins, horizon = found.model.margins, found.plan.horizon
-    margin = None if margins is None else margins.at(found.plan.level, horizon)
-    return Outlook(
-        None if times is None else continued(times, horizon),
-        found.future,
-        None if margin is None else found.future - margin,
-        None if margin is None else found.future + margin,
-    )
+def outlook(model: Any, subject: Any, horizon: int, level: float) -> Outlook:
+    """Return what a forecaster says will follow a series, with intervals if it is calibrated."""
+    values = model.forecast(subject.values, horizon)
+    times = None if subject.times is None else continued(subject.times, horizon)
+    if model.margins is None:
+        return Outlook(times, values)
+    margin = model.margins.at(level, horizon)
+    return Outlook(times, values, values - margin, values + margin)
 
 
 def report_of(found: Any, ahead: Outlook) -> dict[str, Any]:

@@ -14,13 +14,11 @@ from kseq.data.series import windows
 from kseq.errors import NumericalError
 from kseq.experiments.plan import Plan
 from kseq.nn.forecaster import Forecaster
-from kseq.nn.optimizers import clipped_optimizer
+from kseq.nn.optimizers import NEVER, clipped_optimizer
 from kseq.nn.schedules import schedule
 from kseq.nn.series_batches import SeriesBatches
 
 Record = dict[str, Any]
-# Beyond any gradient: the optimizer still skips what is not finite.
-_NEVER = 1e30
 
 
 def compiled(plan: Plan, name: str | None = None) -> Forecaster:
@@ -41,7 +39,7 @@ def compiled(plan: Plan, name: str | None = None) -> Forecaster:
     )
     rate = schedule(plan.schedule, plan.learning_rate, _num_updates(plan))
     decay = {} if plan.weight_decay is None else {"weight_decay": plan.weight_decay}
-    model.compile(clipped_optimizer(plan.optimizer, rate, plan.clip or _NEVER, **decay))
+    model.compile(clipped_optimizer(plan.optimizer, rate, plan.clip or NEVER, **decay))
     return model
 
 
@@ -54,12 +52,13 @@ def fitted(
     progress = _Records(plan, report)
     best = keras.callbacks.EarlyStopping(patience=plan.epochs, restore_best_weights=True)
     callbacks = [progress, best] if plan.keep == "best" else [progress]
-    data = _training_data(train, plan)
-    pairs = {"x": data} if plan.every_step else {"x": data[0], "y": data[1]}
-    if not plan.every_step:
-        pairs["batch_size"] = plan.batch_size
-    judging = _judging_data(series, plan)
-    model.fit(**pairs, epochs=plan.epochs, validation_data=judging, callbacks=callbacks, verbose=0)
+    model.fit(
+        **_training_data(train, plan),
+        epochs=plan.epochs,
+        validation_data=_judging_data(series, plan),
+        callbacks=callbacks,
+        verbose=0,
+    )
     # What Keras calls val_loss is the training part's where the last epoch is kept.
     kept = best.best_epoch if plan.keep == "best" else -1
     model.provenance.note_best(progress.records[kept])
@@ -93,10 +92,12 @@ class _Records(keras.callbacks.Callback):
             self.report(self.records[-1])
 
 
-def _training_data(train: np.ndarray, plan: Plan) -> Any:
+def _training_data(train: np.ndarray, plan: Plan) -> dict[str, Any]:
     if plan.every_step:
-        return SeriesBatches(train, plan.batch_size, plan.num_steps, plan.outputs, seed=plan.seed)
-    return windows(train, plan.window or 1, plan.outputs)
+        sizes = (plan.batch_size, plan.num_steps, plan.outputs)
+        return {"x": SeriesBatches(train, *sizes, seed=plan.seed)}
+    x, y = windows(train, plan.window or 1, plan.outputs)
+    return {"x": x, "y": y, "batch_size": plan.batch_size}
 
 
 def _judging_data(series: np.ndarray, plan: Plan) -> Any:

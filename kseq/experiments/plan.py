@@ -102,14 +102,14 @@ SINE_RECURRENT = Plan(
 )
 
 
-def for_kind(plan: Plan, kind: str) -> Plan:
-    """Return the plan for the same series with another kind of model.
+def for_kind(series: str, plan: Plan, kind: str) -> Plan:
+    """Return the plan for a series of ours with another kind of model.
 
     Example:
-        >>> for_kind(SINE_MLP, "gru").every_step
+        >>> for_kind("noisy-sine", SINE_MLP, "gru").every_step
         True
     """
-    if plan.train in (SINE_MLP.train, SINE_DIRECT.train) and kind != "mlp":
+    if series == "noisy-sine" and kind != "mlp":
         return replace(SINE_RECURRENT, kind=kind)
     return replace(plan, kind=kind)
 

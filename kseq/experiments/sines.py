@@ -18,7 +18,7 @@ from kseq.data.processes import clean_sine
 from kseq.data.scores import rmse
 from kseq.data.series import sequence_windows
 from kseq.nn.forecaster import Forecaster
-from kseq.nn.optimizers import clipped_optimizer
+from kseq.nn.optimizers import NEVER, clipped_optimizer
 from kseq.nn.series_batches import SineSegments
 
 # Published losses of single iterations, from 0 on, 100 apart.
@@ -26,7 +26,6 @@ PUBLISHED_RNN = (0.610, 0.00776, 0.00115, 0.00088, 0.00050, 0.00050, 0.00098, 0.
 RNN_ITERATIONS = 6000
 GIVEN = (1, 2, 5, 10, 20)
 LSTM_EPOCHS = 10
-_NEVER = 1e30
 
 
 @dataclass(eq=False)
@@ -80,7 +79,7 @@ def sine_rnn(
     """
     iterations = positive_int("iterations", iterations)
     model = Forecaster("simple_rnn", None, units=10, num_layers=2, init="torch", seed=seed)
-    model.compile(clipped_optimizer("adam", 0.005, _NEVER))
+    model.compile(clipped_optimizer("adam", 0.005, NEVER))
     losses = _LossOfEachBatch(report)
     model.fit(SineSegments(iterations, seed), epochs=1, callbacks=[losses], verbose=0)
     truth = clean_sine(60, step=10 / 59)
@@ -151,7 +150,7 @@ def sine_lstm(
     series = clean_sine(900, step=0.01, start=1.0)
     x, y = sequence_windows(series, 10)
     model = Forecaster("lstm", 10, units=6, every_step=True, init="torch", seed=seed)
-    model.compile(clipped_optimizer("sgd", 0.01, _NEVER))
+    model.compile(clipped_optimizer("sgd", 0.01, NEVER))
     told = [] if report is None else [_TellEpochs(report)]
     history = model.fit(
         x[:700],

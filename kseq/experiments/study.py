@@ -83,6 +83,7 @@ def study(
     _require_calibration(plan)
     model = compiled(plan)
     records = fitted(model, series, plan, report)
+    model.provenance.series = _facts(subject, plan)
     rivals = baselines(subject, plan)
     first = plan.first_judged
     judged = backtest(
@@ -91,14 +92,15 @@ def study(
     train = series[: plan.train]
     others = [_trained(series, other, name) for name, other in (beside or {}).items()]
     contenders = [model, *others, *(rival.fit(train) for rival in rivals)]
+    one_step = {each.name: _one_step(each, series) for each in contenders}
     return Study(
         subject,
         plan,
         model,
         records,
         {each.name: errors_ahead(each, series, plan.horizon, first) for each in contenders},
-        {each.name: _squared(each, series, plan) for each in contenders},
-        _one_step(model, series),
+        {name: _squared(forecast, series, plan) for name, forecast in one_step.items()},
+        one_step[model.name],
         k_step(model, series, plan.steps),
         model.forecast(series[: plan.train], len(series) - plan.train),
         model.forecast(series, plan.horizon),
@@ -106,6 +108,20 @@ def study(
         _calibrated(model, series, plan, judged),
         time.perf_counter() - began,
     )
+
+
+def _facts(subject: Subject, plan: Plan) -> dict[str, Any]:
+    """What the model's file says of the series."""
+    return {
+        "name": subject.name,
+        "column": subject.ylabel,
+        "time": None if subject.times is None else subject.xlabel,
+        "points": len(subject.values),
+        "train": plan.train,
+        "valid": plan.valid,
+        # Of a series that is computed; whoever forecasts with the model can compute it again.
+        "seed": None if subject.from_file else plan.seed,
+    }
 
 
 def _trained(series: np.ndarray, plan: Plan, name: str) -> Forecaster:
@@ -163,10 +179,13 @@ def _levels(plan: Plan) -> list[float]:
     return sorted({*LEVELS, plan.level})
 
 
-def _squared(forecaster: Any, series: np.ndarray, plan: Plan) -> tuple[float, float]:
-    """Return the mean squared error one step ahead in the training part and in the judged one."""
-    origins = np.arange(forecaster.window or 1, len(series))
-    misses = _one_step(forecaster, series) - series[origins].astype("float64")
+def _squared(one_step: np.ndarray, series: np.ndarray, plan: Plan) -> tuple[float, float]:
+    """Return the mean squared error one step ahead in the training part and in the judged one.
+
+    one_step: the forecasts of the last points of the series, as many as have a window before them.
+    """
+    origins = np.arange(len(series) - len(one_step), len(series))
+    misses = one_step - series[origins].astype("float64")
     parts = origins < plan.train, origins >= plan.first_judged
     in_training, after = (float(np.mean(misses[part] ** 2)) for part in parts)
     return in_training, after

@@ -45,6 +45,15 @@ class EpochBatches(keras.utils.PyDataset):
     batch_size: int
     epoch: int
 
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        return self.batch(index)
+
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs and targets of one batch of the current epoch."""
+        raise NotImplementedError
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Give the batches of the current epoch, then move on to the next."""
         for index in range(len(self)):
@@ -83,9 +92,8 @@ class _TokenBatches(EpochBatches):
     def __len__(self) -> int:
         return self._len
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if not 0 <= index < self._len:
-            raise IndexError(f"batch {index} of {self._len}")
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs and targets of one batch of the current epoch, (B, T) each."""
         return windows.gather(self.ids, self._starts[index], self.num_steps)
 
     def set_epoch(self, epoch: int) -> None:

@@ -168,7 +168,7 @@ class CarriesState:
             kwargs["callbacks"] = [
                 CarryDuringFit(self._carry, x, bool(kwargs.get("initial_epoch"))),
                 *added,
-                *_as_list(kwargs.get("callbacks")),
+                *as_list(kwargs.get("callbacks")),
             ]
             return super().fit(x, y, validation_data=validation, **kwargs)  # type: ignore[misc]
 
@@ -183,7 +183,7 @@ class CarriesState:
         with self._carrying(evaluation=x):
             kwargs["callbacks"] = [
                 CarryDuringFit(self._carry),
-                *_as_list(kwargs.get("callbacks")),
+                *as_list(kwargs.get("callbacks")),
             ]
             return super().evaluate(x, y, **kwargs)  # type: ignore[misc]
 
@@ -219,6 +219,7 @@ def _as_evaluation(batches: Any) -> Any:
     return batches.from_first_token() if _is_ours(batches) else batches
 
 
-def _as_list(callbacks: Any) -> list[Any]:
+def as_list(callbacks: Any) -> list[Any]:
+    """Return the callbacks a caller gave to `fit`: none, one or several."""
     given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
     return [callback for callback in given if callback is not None]

@@ -16,10 +16,9 @@ from keras import ops
 from kseq.backend import gradient
 from kseq.checks import positive_float, positive_int
 from kseq.nn.jacobians import CELLS, at_least_two, drawn_layer, drawn_weight
-from kseq.nn.optimizers import clipped_optimizer, global_norm, skipped_steps
+from kseq.nn.optimizers import NEVER, clipped_optimizer, global_norm, skipped_steps
 
 BATCH, MOST_UPDATES = 32, 10_000
-NEVER = 1e30  # a bound that is not reached before float32 ends
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from kseq.data.series import Scaling, as_series, scaling_in_windows, windows
 from kseq.errors import UsageError
 from kseq.nn.archiving import SavedWhole
 from kseq.nn.calibration import GivesIntervals
-from kseq.nn.carrying import CarriesState
+from kseq.nn.carrying import CarriesState, as_list
 from kseq.nn.feeding import check_batches, check_pairs, drawn_pairs, histories
 from kseq.nn.initializers import PRESETS, Draw
 from kseq.nn.networks import ACTIVATIONS, RecurrentNetwork, WindowNetwork
@@ -220,8 +220,7 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
         check_pairs(x, y, self.window, self.outputs, self.every_step)
         if self.fitted is None and self.scaling != "none":
             self._adapt_to_pairs(x, y)
-        given = kwargs.get("callbacks") or []
-        given = given if isinstance(given, list | tuple) else [given]
+        given = as_list(kwargs.get("callbacks"))
         kwargs["callbacks"] = [NoteResults(self.provenance), ReportSkipped(), *given]
         x, y = drawn_pairs(x, y, kwargs, self.seed, self.provenance.epochs)
         return super().fit(x, y, **kwargs)

@@ -28,6 +28,7 @@ from kseq.checks import one_of, positive_float
 from kseq.errors import UsageError
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+NEVER = 1e30  # a bound that no gradient reaches before float32 ends; infinite ones are skipped
 DEFAULT_LEARNING_RATES = {"sgd": 1.0, "adam": 2e-3, "adamw": 2e-3, "rmsprop": 2e-3}
 
 

@@ -72,9 +72,8 @@ class SeriesBatches(EpochBatches):
     def __len__(self) -> int:
         return self._len
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if not 0 <= index < self._len:
-            raise IndexError(f"batch {index} of {self._len}")
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs and targets of one batch of the current epoch."""
         steps = self._starts[index][:, np.newaxis] + np.arange(self.num_steps)
         ahead = steps[..., np.newaxis] + np.arange(1, self.outputs + 1)
         return self.series[steps][..., np.newaxis], self.series[ahead]
@@ -120,9 +119,8 @@ class PairBatches(EpochBatches):
     def __len__(self) -> int:
         return -(-len(self.x) // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs and targets of one batch of the current epoch."""
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         return self.x[rows], self.y[rows]
 
@@ -141,6 +139,7 @@ class SineSegments(EpochBatches):
     Args:
         iterations: pieces in an epoch.
         seed: draws the phases.
+        same_every_epoch: whether every epoch is the first; for evaluation.
 
     Example:
         >>> x, y = SineSegments(iterations=2)[0]
@@ -150,8 +149,9 @@ class SineSegments(EpochBatches):
 
     carries_state = True
 
-    def __init__(self, iterations: int, seed: int = 0) -> None:
+    def __init__(self, iterations: int, seed: int = 0, same_every_epoch: bool = False) -> None:
         super().__init__(workers=1)
+        self.same_every_epoch = same_every_epoch
         self.iterations = positive_int("iterations", iterations)
         self.batch_size = 1
         self.seed = non_negative_int("seed", seed)
@@ -160,15 +160,18 @@ class SineSegments(EpochBatches):
     def __len__(self) -> int:
         return self.iterations
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if not 0 <= index < self.iterations:
-            raise IndexError(f"piece {index} of {self.iterations}")
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs and targets of one batch of the current epoch."""
         piece = sine_segment(self.seed, self.epoch * self.iterations + index)
         return piece[np.newaxis, :-1, np.newaxis], piece[np.newaxis, 1:, np.newaxis]
 
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the pieces of `epoch`, counted from 0."""
+        super().set_epoch(0 if self.same_every_epoch else epoch)
+
     def from_first_token(self) -> Self:
-        """Return the same pieces in every epoch."""
-        return type(self)(self.iterations, self.seed)
+        """Return the pieces of the first epoch, in every epoch the same."""
+        return type(self)(self.iterations, self.seed, same_every_epoch=True)
 
 
 def _require_batch(points: int, batch_size: int, num_steps: int, outputs: int) -> None:
