@@ -13,6 +13,10 @@ import pytest
 from command_line import kseq as run_kseq
 from command_line import refused, works
 
+from kseq.cli import forecast_options
+from kseq.cli.forecast import SINES
+from kseq.experiments.plan import PRESETS
+from kseq.nn.forecaster import KINDS
 from kseq.version import __version__
 
 HORIZON = 24
@@ -291,3 +295,9 @@ def test_the_clean_sines_report_their_losses_and_write_their_model(name, monkeyp
     assert Path(report["files"]["model"]).is_file()
     assert report["losses"]
     assert run_kseq("forecast", "--preset", name).code == 2
+
+
+def test_the_words_of_the_command_line_are_those_of_the_library():
+    """They stand there again because describing the options may import nothing heavy."""
+    assert set(forecast_options.PRESETS) == {*PRESETS, *SINES}
+    assert set(forecast_options.KINDS) <= set(KINDS)

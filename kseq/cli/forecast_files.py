@@ -74,7 +74,12 @@ def pictures_of(found: Any, ahead: Outlook) -> dict[str, Any]:
             series, {"1-step preds": one, "multi-step preds": rolled}, times, **labels
         ),
         "k-step": figures.plot_k_step(by_k, **labels),
-        "errors": figures.plot_errors(found.errors, subject.noise or None, bold=(found.name,)),
+        "errors": figures.plot_errors(
+            found.errors,
+            subject.noise or None,
+            f"RMSE ({labels['ylabel']})",
+            bold=(found.name,),
+        ),
         "training": figures.plot_losses(found.records, ylabel="loss"),
     }
     if ahead.lower is not None:
