@@ -10,6 +10,7 @@ import random
 import shutil
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,12 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no texts in {folder}: set KSEQ_TEST_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture(params=["compiled", "eager"] if os.environ["KERAS_BACKEND"] == "torch" else ["own"])
+def recurrences(request):
+    """On torch, run with the recurrences in C++ (where they can be built) and without them."""
+    from kseq.backend import compiled
+
+    with compiled.disabled() if request.param == "eager" else nullcontext():
+        yield request.param

@@ -229,7 +229,9 @@ def test_what_cannot_be_compiled_is_left_to_pytorch():
 def empty_cache(tmp_path, monkeypatch):
     """A folder of caches that holds nothing yet, and no memory of another."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "kseq" / "compiled"
+    compiled._library.cache_clear()
+    yield tmp_path / "kseq" / "compiled"
+    compiled._library.cache_clear()
 
 
 def compiler_that(tmp_path, does):

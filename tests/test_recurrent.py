@@ -176,14 +176,16 @@ def test_gradients_of_a_backward_layer_with_dropout_equal_keras(case):
 @pytest.mark.parametrize(
     ("case", "options", "call", "fuses"),
     [
-        *((case, {}, {}, case != "gru_before") for case in CASES),
-        *((case, {"unroll": True}, {}, True) for case in ("simple_rnn", "gru", "lstm")),
-        *((case, OPTIONS["backwards"], {}, True) for case in ("simple_rnn", "gru", "lstm")),
-        *((case, OPTIONS["no bias"], {}, True) for case in ("simple_rnn", "gru", "lstm")),
-        *((case, OPTIONS["dropout"], {"training": True}, True) for case in ("gru", "lstm")),
-        *((case, OPTIONS["both dropouts"], {}, False) for case in ("gru", "lstm")),
-        *((case, {"activation": "relu"}, {}, False) for case in ("simple_rnn", "gru", "lstm")),
-        *((case, {}, {"mask": MASK}, False) for case in ("simple_rnn", "gru", "lstm")),
+        *((case, {}, {}, True) for case in CASES),
+        *((case, {}, {"mask": MASK}, True) for case in CASES),
+        *((case, {"unroll": True}, {}, True) for case in KSEQ),
+        *((case, OPTIONS["backwards"], {}, True) for case in KSEQ),
+        *((case, OPTIONS["no bias"], {}, True) for case in KSEQ),
+        *((case, OPTIONS["dropout"], {"training": True}, True) for case in KSEQ),
+        *((case, OPTIONS["both dropouts"], {}, True) for case in KSEQ),
+        *((case, OPTIONS["both dropouts"], {"training": True}, False) for case in KSEQ),
+        *((case, {"implementation": 1}, {}, True) for case in ("gru", "lstm")),
+        *((case, {"activation": "relu"}, {}, False) for case in KSEQ),
     ],
 )
 def test_the_fused_recurrence_runs_where_it_can(monkeypatch, case, options, call, fuses):

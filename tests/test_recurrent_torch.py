@@ -9,6 +9,8 @@ import pytest
 from gradients import gradients, weighted_sum
 from recurrent_cases import KSEQ, B, D, H, T, as_list, assert_close, draw, initial_state, make
 
+pytestmark = pytest.mark.usefixtures("recurrences")
+
 KINDS = ("simple_rnn", "gru", "lstm")
 BARE = {"simple_rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
 
@@ -83,7 +85,7 @@ def test_stacked_layers_equal_a_deep_pytorch_module():
 if keras.backend.backend() != "torch":
     REASON = "gradients written by hand are torch's alone"
 else:
-    from kseq.backend import on_torch
+    from kseq.backend import torch_kernels, torch_recurrences
 
     REASON = ""
 ONLY_TORCH = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -105,7 +107,7 @@ def recurrence_of(kind, run=None):
     def function(inputs, *rest):
         states, weights = (rest[:2], rest[2:]) if kind == "lstm" else (rest[:1], rest[1:])
         kernel, recurrent, bias = (*weights, None)[:3]
-        call = run or (lambda *args: on_torch.recurrence(kind, *args))
+        call = run or (lambda *args: torch_recurrences.recurrence(kind, *args))
         outputs, last = call(inputs, states, kernel, recurrent, bias)
         return (outputs, *last)
 
@@ -160,7 +162,7 @@ def test_without_gradients_the_values_are_the_same(kind, without):
 
 
 @ONLY_TORCH
-@pytest.mark.parametrize("kind", ["simple_rnn", "gru"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_second_derivative_is_refused_rather_than_wrong(kind):
     tensors = doubles(kind)
     outputs = recurrence_of(kind)(*tensors)[0]
@@ -175,7 +177,7 @@ def test_a_second_derivative_is_refused_rather_than_wrong(kind):
 def test_the_accelerator_recurrence_is_the_same_function(kind, bias):
     """What runs on a GPU, run on the CPU: values and gradients in Keras's layout."""
     tensors = doubles(kind, bias=bias)
-    accelerated = recurrence_of(kind, on_torch._ON_ACCELERATOR[kind])
+    accelerated = recurrence_of(kind, torch_kernels.KERNELS[kind])
     outcomes = [function(*tensors) for function in (recurrence_of(kind), accelerated)]
     by = [torch.autograd.grad(sum(o.sin().sum() for o in out), tensors) for out in outcomes]
     for here, there in zip((*outcomes[0], *by[0]), (*outcomes[1], *by[1]), strict=True):
@@ -184,8 +186,16 @@ def test_the_accelerator_recurrence_is_the_same_function(kind, bias):
 
 @ONLY_TORCH
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_steps_and_no_memory_are_left_to_keras(kind):
-    inputs, *rest = (tensor.detach() for tensor in doubles(kind))
-    arguments = rest[: len(rest) - 3], *rest[-3:]
-    assert on_torch.recurrence(kind, inputs[:, :0], *arguments) is None
-    assert on_torch.recurrence(kind, inputs.to("meta"), *arguments) is None
+def test_no_steps_leave_the_states_as_they_are(kind):
+    inputs, *rest = doubles(kind)
+    outputs, *last = recurrence_of(kind)(inputs[:, :0], *rest)
+    assert outputs.shape == (2, 0, 3)
+    for one, first in zip(last, rest, strict=False):
+        assert torch.equal(one, first)
+
+
+@ONLY_TORCH
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_without_memory_are_left_to_keras(kind):
+    inputs, *rest = doubles(kind)
+    assert torch_recurrences.recurrence(kind, inputs.to("meta"), rest[:-3], *rest[-3:]) is None

@@ -70,11 +70,16 @@ def _dtype_of(tensors: Sequence[Tensor | None]) -> torch.dtype:
     return tensors[0].dtype
 
 
-def _project(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """Return inputs W + b for all steps at once, (T, B, G H)."""
-    flat = inputs.flatten(0, 1)
-    projected = flat @ kernel if bias is None else torch.addmm(bias, flat, kernel)
-    return projected.view(*inputs.shape[:2], -1)
+def _project(inputs: Tensor, kernel: Tensor) -> Tensor:
+    """Return inputs W for all steps at once, (T, B, G H)."""
+    return (inputs.flatten(0, 1) @ kernel).view(*inputs.shape[:2], -1)
+
+
+def _begun(first: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    """Return memory for the states (T + 1, B, H), of which the first is there."""
+    states = first.new_empty(steps + 1, *first.shape, dtype=dtype)
+    states[0] = first
+    return states
 
 
 def _computed(state: Tensor) -> Tensor:
@@ -94,18 +99,19 @@ def _input_gradients(
     return d_inputs, d_kernel
 
 
-def _recurrent_gradient(h0: Tensor, outputs: Tensor, d: Tensor) -> Tensor:
+def _recurrent_gradient(states: Tensor, d: Tensor) -> Tensor:
     """Sum h_{t-1}^T d_t over the steps, as one product: (H, G H)."""
-    first = h0.t() @ d[0]
-    if len(outputs) == 1:
-        return first
-    return first.addmm_(outputs[:-1].flatten(0, 1).t(), d[1:].flatten(0, 1))
+    return states[:-1].flatten(0, 1).t() @ d.flatten(0, 1)
 
 
 def _summed(d: Tensor, wanted: bool) -> Tensor | None:
     """Sum over steps and rows, in float32 at least: the gradient of a bias."""
     wide = torch.float32 if d.dtype == torch.bfloat16 else d.dtype
     return d.flatten(0, 1).sum(0, dtype=wide).to(d.dtype) if wanted else None
+
+
+def _bias(bias: Tensor | None, recurrent: Tensor) -> Tensor:
+    return recurrent.new_zeros(recurrent.shape[1]) if bias is None else bias.contiguous()
 
 
 class _SimpleRNN(Function):
@@ -115,24 +121,23 @@ class _SimpleRNN(Function):
     def forward(
         ctx: Any, inputs: Tensor, h0: Tensor, W: Tensor, R: Tensor, b: Tensor | None, mask: Any
     ) -> tuple[Tensor, Tensor]:
-        outputs, h0, R = _project(inputs, W, b), h0.contiguous(), R.contiguous()
-        h = _computed(h0)
-        _call("simple_rnn_forward", outputs.shape, outputs, h0, h, R, mask)
+        x, R = _project(inputs, W), R.contiguous()
+        states, h = _begun(h0, len(x), x.dtype), _computed(h0)
+        _call("simple_rnn_forward", x.shape, x, _bias(b, R), states, h, R, mask)
         ctx.num_states = 1
-        ctx.save_for_backward(inputs, h0, W, R, mask, outputs)
-        return outputs, h.to(h0.dtype)
+        ctx.save_for_backward(inputs, W, R, mask, states)
+        return states[1:], h.to(h0.dtype)
 
     @staticmethod
     @once_differentiable  # which hides the names of the arguments
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        inputs, h0, W, R, mask, outputs = ctx.saved_tensors
-        d_x, d_h = torch.empty_like(outputs), _computed(grads[1])
-        _call(
-            "simple_rnn_backward", outputs.shape, outputs, R, mask, grads[0].contiguous(), d_x, d_h
-        )
+        inputs, W, R, mask, states = ctx.saved_tensors
+        d_x, d_h = torch.empty_like(states[1:]), _computed(grads[1])
+        given = (states, R, mask, grads[0].contiguous())
+        _call("simple_rnn_backward", d_x.shape, *given, d_x, d_h)
         d_inputs, d_W = _input_gradients(ctx, inputs, W, d_x)
-        d_R = _recurrent_gradient(h0, outputs, d_x)
-        return d_inputs, d_h.to(h0.dtype), d_W, d_R, _summed(d_x, ctx.needs_input_grad[4]), None
+        d_R, d_b = _recurrent_gradient(states, d_x), _summed(d_x, ctx.needs_input_grad[4])
+        return d_inputs, d_h.to(grads[1].dtype), d_W, d_R, d_b, None
 
 
 class _LSTM(Function):
@@ -149,25 +154,25 @@ class _LSTM(Function):
         b: Tensor | None,
         mask: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        gates, h0, R = _project(inputs, W, b), h0.contiguous(), R.contiguous()
-        outputs = gates.new_empty(*gates.shape[:2], len(R))
-        h, c, first_c = _computed(h0), _computed(c0), _computed(c0)
-        cells = outputs.new_empty(outputs.shape, dtype=c.dtype)
-        _call("lstm_forward", outputs.shape, gates, h0, h, c, R, mask, outputs, cells)
+        gates, R = _project(inputs, W), R.contiguous()
+        states, h = _begun(h0, len(gates), gates.dtype), _computed(h0)
+        cells = _begun(c0, len(gates), h.dtype)
+        shape = states[1:].shape
+        _call("lstm_forward", shape, gates, _bias(b, R), states, h, cells, R, mask)
         ctx.num_states = 2
-        ctx.save_for_backward(inputs, h0, first_c, W, R, mask, gates, outputs, cells)
-        return outputs, h.to(h0.dtype), c.to(c0.dtype)
+        ctx.save_for_backward(inputs, W, R, mask, gates, states, cells)
+        return states[1:], h.to(h0.dtype), cells[-1].to(c0.dtype, copy=True)
 
     @staticmethod
     @once_differentiable  # which hides the names of the arguments
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        inputs, h0, c0, W, R, mask, gates, outputs, cells = ctx.saved_tensors
+        inputs, W, R, mask, gates, states, cells = ctx.saved_tensors
         d_x, d_h, d_c = torch.empty_like(gates), _computed(grads[1]), _computed(grads[2])
-        given = (gates, cells, c0, R, mask, grads[0].contiguous())
-        _call("lstm_backward", outputs.shape, *given, d_x, d_h, d_c)
+        given = (gates, cells, R, mask, grads[0].contiguous())
+        _call("lstm_backward", states[1:].shape, *given, d_x, d_h, d_c)
         d_inputs, d_W = _input_gradients(ctx, inputs, W, d_x)
-        d_R, d_b = _recurrent_gradient(h0, outputs, d_x), _summed(d_x, ctx.needs_input_grad[5])
-        return d_inputs, d_h.to(h0.dtype), d_c.to(grads[2].dtype), d_W, d_R, d_b, None
+        d_R, d_b = _recurrent_gradient(states, d_x), _summed(d_x, ctx.needs_input_grad[5])
+        return d_inputs, d_h.to(grads[1].dtype), d_c.to(grads[2].dtype), d_W, d_R, d_b, None
 
 
 class _GRU(Function):
@@ -177,24 +182,23 @@ class _GRU(Function):
     def forward(
         ctx: Any, inputs: Tensor, h0: Tensor, W: Tensor, R: Tensor, b: Tensor | None, mask: Any
     ) -> tuple[Tensor, Tensor]:
-        input_bias, product_bias = (None, torch.zeros_like(R[0])) if b is None else b.unbind(0)
-        gates, h0, R = _project(inputs, W, input_bias), h0.contiguous(), R.contiguous()
-        outputs = gates.new_empty(*gates.shape[:2], len(R))
-        h, products = _computed(h0), torch.empty_like(outputs)
-        given = (gates, h0, h, R, product_bias.contiguous(), mask)
-        _call("gru_forward", outputs.shape, *given, outputs, products)
+        gates, R, H = _project(inputs, W), R.contiguous(), len(R)
+        states, h = _begun(h0, len(gates), gates.dtype), _computed(h0)
+        products = torch.empty_like(states[1:])
+        biases = R.new_zeros(4 * H) if b is None else _four_biases(b, H)
+        _call("gru_forward", products.shape, gates, biases, states, h, R, mask, products)
         ctx.num_states = 1
-        ctx.save_for_backward(inputs, h0, W, R, mask, gates, outputs, products)
-        return outputs, h.to(h0.dtype)
+        ctx.save_for_backward(inputs, W, R, mask, gates, states, products)
+        return states[1:], h.to(h0.dtype)
 
     @staticmethod
     @once_differentiable  # which hides the names of the arguments
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        inputs, h0, W, R, mask, gates, outputs, products = ctx.saved_tensors
+        inputs, W, R, mask, gates, states, products = ctx.saved_tensors
         H = len(R)
         d, d_h = gates.new_empty(*gates.shape[:2], 4 * H), _computed(grads[1])
-        given = (gates, products, outputs, h0, R, mask, grads[0].contiguous())
-        _call("gru_backward", outputs.shape, *given, d, d_h)
+        given = (gates, products, states, R, mask, grads[0].contiguous())
+        _call("gru_backward", products.shape, *given, d, d_h)
         # d holds n, z, r and the candidate's product; Keras's order is z, r, n.
         candidate_first = torch.cat([W[:, 2 * H :], W[:, : 2 * H]], dim=1)
         d_inputs, d_W = _input_gradients(ctx, inputs, candidate_first, d[..., : 3 * H])
@@ -202,8 +206,13 @@ class _GRU(Function):
         d_b = _summed(d, ctx.needs_input_grad[4])
         if d_b is not None:
             d_b = torch.stack([torch.cat([d_b[H : 3 * H], d_b[:H]]), d_b[H:]])
-        d_R = _recurrent_gradient(h0, outputs, d[..., H:])
-        return d_inputs, d_h.to(h0.dtype), d_W, d_R, d_b, None
+        d_R = _recurrent_gradient(states, d[..., H:])
+        return d_inputs, d_h.to(grads[1].dtype), d_W, d_R, d_b, None
+
+
+def _four_biases(b: Tensor, H: int) -> Tensor:
+    """Return those of z, r, the candidate and its product from Keras's (2, 3 H)."""
+    return torch.cat([b[0, : 2 * H] + b[1, : 2 * H], b[0, 2 * H :], b[1, 2 * H :]])
 
 
 class _GRUResetBefore(Function):
@@ -213,27 +222,34 @@ class _GRUResetBefore(Function):
     def forward(
         ctx: Any, inputs: Tensor, h0: Tensor, W: Tensor, R: Tensor, b: Tensor | None, mask: Any
     ) -> tuple[Tensor, Tensor]:
-        gates, h0, R = _project(inputs, W, b), h0.contiguous(), R.contiguous()
-        outputs = gates.new_empty(*gates.shape[:2], len(R))
-        h, resets = _computed(h0), torch.empty_like(outputs)
-        given = (gates, h0, h, R, mask, outputs, resets)
-        _call("gru_reset_before_forward", outputs.shape, *given)
+        gates, R = _project(inputs, W), R.contiguous()
+        states, h = _begun(h0, len(gates), gates.dtype), _computed(h0)
+        resets = torch.empty_like(states[1:])
+        given = (gates, _bias(b, R), states, h, R, mask)
+        _call("gru_reset_before_forward", resets.shape, *given, resets)
         ctx.num_states = 1
-        ctx.save_for_backward(inputs, h0, W, R, mask, gates, outputs, resets)
-        return outputs, h.to(h0.dtype)
+        ctx.save_for_backward(inputs, W, R, mask, gates, states, resets)
+        return states[1:], h.to(h0.dtype)
 
     @staticmethod
     @once_differentiable  # which hides the names of the arguments
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        inputs, h0, W, R, mask, gates, outputs, resets = ctx.saved_tensors
+        inputs, W, R, mask, gates, states, resets = ctx.saved_tensors
         d_x, d_h, H = torch.empty_like(gates), _computed(grads[1]), len(R)
-        given = (gates, outputs, h0, R, mask, grads[0].contiguous())
-        _call("gru_reset_before_backward", outputs.shape, *given, d_x, d_h)
+        given = (gates, states, R, mask, grads[0].contiguous())
+        _call("gru_reset_before_backward", resets.shape, *given, d_x, d_h)
         d_inputs, d_W = _input_gradients(ctx, inputs, W, d_x)
-        of_gates = _recurrent_gradient(h0, outputs, d_x[..., : 2 * H])
+        of_gates = _recurrent_gradient(states, d_x[..., : 2 * H])
         of_candidate = resets.flatten(0, 1).t() @ d_x[..., 2 * H :].flatten(0, 1)
         d_R = torch.cat([of_gates, of_candidate], dim=1)
-        return d_inputs, d_h.to(h0.dtype), d_W, d_R, _summed(d_x, ctx.needs_input_grad[4]), None
+        return (
+            d_inputs,
+            d_h.to(grads[1].dtype),
+            d_W,
+            d_R,
+            _summed(d_x, ctx.needs_input_grad[4]),
+            None,
+        )
 
 
 _FUNCTIONS: dict[str, Any] = {

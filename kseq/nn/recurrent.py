@@ -1,10 +1,10 @@
 """SimpleRNN, GRU and LSTM: drop-in for Keras's, with a fused recurrence and a state that works.
 
 Each layer is Keras's own class (same constructor, weights, options and configuration) with two
-things mended.  Where the engine has a fused recurrence for the layer's settings it is used;
-any other setting (a mask, another activation, recurrent dropout, a reset gate before the
-product) takes Keras's loop.  With `stateful=True` the layer trains on torch, where Keras raises,
-and remembers on JAX, where Keras forgets.
+things mended.  Where the engine has a fused recurrence for the layer's settings it is used, with
+a mask and with a GRU's reset gate before the product too; another activation, and training with
+recurrent dropout, take Keras's loop.  With `stateful=True` the layer trains on torch, where
+Keras raises, and remembers on JAX, where Keras forgets.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class FusedRecurrence:
     states: Any
     stateful: bool
     go_backwards: bool
+    zero_output_for_mask: bool
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         super().build(sequences_shape, initial_state_shape)  # type: ignore[misc]
@@ -44,8 +45,8 @@ class FusedRecurrence:
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        if mask is None and self._can_fuse():
-            fused = self._run_fused(sequences, initial_state, training)
+        if self._can_fuse(training):
+            fused = self._run_fused(sequences, initial_state, mask, training)
             if fused is not None:
                 outputs, states = fused
                 return outputs[:, -1], outputs, states
@@ -66,30 +67,56 @@ class FusedRecurrence:
             # A NumPy array: inside `fit` on JAX the variable holds no tensor to be shaped like.
             state.assign(np.zeros(state.shape, "float32"))
 
-    def _can_fuse(self) -> bool:
+    def _can_fuse(self, training: bool) -> bool:
         cell = self.cell
+        # Both kinds of dropout then differ from gate to gate.
+        by_gate = cell.recurrent_dropout or (cell.dropout and _implementation(cell) == 1)
         return (
             cell.activation is keras.activations.tanh
             and getattr(cell, "recurrent_activation", _SIGMOID) is _SIGMOID
-            and getattr(cell, "reset_after", True)
-            and getattr(cell, "implementation", 2) == 2
-            and not cell.recurrent_dropout
+            and not (training and by_gate)
         )
 
-    def _run_fused(self, sequences: Any, initial_state: Any, training: bool) -> Any:
-        cell = self.cell
+    def _run_fused(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> Any:
+        cell, mask = self.cell, _steps_to_take(mask)
         if training and cell.dropout:
             sequences = sequences * ops.expand_dims(cell.get_dropout_mask(sequences[:, 0, :]), 1)
         if self.go_backwards:
             sequences = ops.flip(sequences, axis=1)
-        return require_engine().recurrence(
+            mask = None if mask is None else ops.flip(mask, axis=1)
+        fused = require_engine().recurrence(
             self.fused_kind,
             sequences,
             initial_state,
             ops.convert_to_tensor(cell.kernel),
             ops.convert_to_tensor(cell.recurrent_kernel),
             None if cell.bias is None else ops.convert_to_tensor(cell.bias),
+            mask,
+            getattr(cell, "reset_after", True),
         )
+        return self._with_zeros(fused, mask) if self.zero_output_for_mask else fused
+
+    @staticmethod
+    def _with_zeros(fused: Any, mask: Any) -> Any:
+        """Put zeros for the outputs of the steps that a mask passes over."""
+        if fused is None or mask is None:
+            return fused
+        outputs, states = fused
+        return ops.where(ops.expand_dims(mask, 2), outputs, ops.zeros_like(outputs)), states
+
+
+def _implementation(cell: Any) -> int:
+    return getattr(cell, "implementation", 2)
+
+
+def _steps_to_take(mask: Any) -> Any:
+    """Give a mask in any of the forms Keras takes as booleans (B, T), or None."""
+    if isinstance(mask, list | tuple):
+        mask = mask[0]
+    if mask is None:
+        return None
+    mask = ops.cast(ops.convert_to_tensor(mask), "bool")
+    return ops.squeeze(mask, 2) if len(mask.shape) == 3 else mask
 
 
 @keras.saving.register_keras_serializable(package="kseq")

@@ -55,16 +55,16 @@ def library(kept: str = "float") -> ctypes.CDLL | None:
 
     The first call on a machine compiles them, some five seconds, and says so in the log.
     """
-    return _library(kept, _cache_home()) if enabled() else None
+    return _library(kept) if enabled() else None
 
 
 @cache
-def _library(kept: str, cache_home: str) -> ctypes.CDLL | None:
+def _library(kept: str) -> ctypes.CDLL | None:
     compiler = find_compiler()
     if compiler is None:
         return None
     try:
-        return _loaded(compiler, kept, Path(cache_home) / "kseq" / "compiled")
+        return _loaded(compiler, kept, _cache_folder())
     except (OSError, subprocess.SubprocessError) as error:
         log.info("kseq: recurrences are not compiled for %s: %s", kept, _reason(error))
         return None
@@ -77,8 +77,9 @@ def find_compiler() -> str | None:
     return next((path for path in map(shutil.which, names) if path), None)
 
 
-def _cache_home() -> str:
-    return os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+def _cache_folder() -> Path:
+    caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(caches) / "kseq" / "compiled"
 
 
 def _loaded(compiler: str, kept: str, folder: Path) -> ctypes.CDLL:

@@ -11,9 +11,6 @@
 #include <type_traits>
 
 #include "simd.h"
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
 
 namespace kseq {
 
@@ -66,25 +63,36 @@ struct Tile<Half, ROWS, VECTORS> {
 };
 #endif
 
-// Calls use(row, sums) for each of `rows` rows of the product of a with one panel.
+// Calls use(row, sums) for each of `rows` rows of the product of a with one panel, in tiles of
+// nearly equal heights: a low one would wait for the panel to come from the cache.
 template <int VECTORS, class P, class Use>
 inline void multiply_panel(const P* a, int64_t stride, int64_t rows, const P* panel, int64_t K,
                            Use use) {
   using S = typename Computed<P>::type;
-  constexpr int MOST = ACCUMULATORS / VECTORS;
+  constexpr int MOST = std::min(8, ACCUMULATORS / VECTORS);
   int64_t row = 0;
-  const auto take = [&](auto count) {
-    constexpr int ROWS = decltype(count)::value;
-    for (; row + ROWS <= rows; row += ROWS) {
+  const auto take = [&](auto height) {
+    constexpr int ROWS = decltype(height)::value;
+    if constexpr (ROWS <= MOST) {
       Vec<S> sums[ROWS][VECTORS];
       Tile<P, ROWS, VECTORS>::multiply(a + row * stride, stride, panel, K, sums);
       for (int r = 0; r < ROWS; r++) use(row + r, sums[r]);
+      row += ROWS;
     }
   };
-  take(std::integral_constant<int, MOST>());
-  take(std::integral_constant<int, (MOST > 4 ? 4 : 1)>());
-  take(std::integral_constant<int, (MOST > 2 ? 2 : 1)>());
-  take(std::integral_constant<int, 1>());
+  while (row < rows) {
+    const int64_t tiles = (rows - row + MOST - 1) / MOST;
+    switch ((rows - row + tiles - 1) / tiles) {
+      case 8: take(std::integral_constant<int, 8>()); break;
+      case 7: take(std::integral_constant<int, 7>()); break;
+      case 6: take(std::integral_constant<int, 6>()); break;
+      case 5: take(std::integral_constant<int, 5>()); break;
+      case 4: take(std::integral_constant<int, 4>()); break;
+      case 3: take(std::integral_constant<int, 3>()); break;
+      case 2: take(std::integral_constant<int, 2>()); break;
+      default: take(std::integral_constant<int, 1>());
+    }
+  }
 }
 
 // A matrix (K, gates * H) in panels: for each block of W units its gates beside each other, up to
@@ -108,20 +116,32 @@ struct Panels {
   }
   int64_t units() const { return (H + W - 1) / W * W; }
 
-  // at(k, gate, unit) is the matrix's element; K of them are there.
-  template <class At>
-  void fill(int64_t K, int threads, At at) {
-    const int64_t panels = (units() / W + blocks - 1) / blocks;
+  // Takes R[k * by_k + gate * by_gate + unit * by_unit], of which K are there.  DEEP steps of k at
+  // a time: where by_k is 1, a cache line is read whole while it is at hand.
+  void fill(const P* R, int64_t K, int64_t by_k, int64_t by_gate, int64_t by_unit, int threads) {
+    constexpr int64_t DEEP = 16;
+    const int64_t all = units() / W, panels = (all + blocks - 1) / blocks;
+    if (units() > H || depth > K) std::memset(data, 0, depth * units() * gates * sizeof(P));
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t p = 0; p < panels; p++) {
-      const int64_t first = p * blocks * W, last = std::min(units(), first + blocks * W);
-      P* to = data + first * gates * depth;
-      for (int64_t k = 0; k < depth; k += PAIRED)
-        for (int64_t block = first; block < last; block += W)
-          for (int g = 0; g < gates; g++)
-            for (int64_t u = block; u < block + W; u++)
-              for (int64_t pair = k; pair < k + PAIRED; pair++)
-                *to++ = u < H && pair < K ? at(pair, g, u) : P{};
+      const int64_t first = p * blocks, last = std::min(all, first + blocks);
+      const int64_t line = (last - first) * gates * W * PAIRED;
+      P* panel = data + first * W * gates * depth;
+      for (int64_t top = 0; top < K; top += DEEP)
+        for (int64_t block = first; block < last; block++)
+          for (int g = 0; g < gates; g++) {
+            P* to = panel + ((block - first) * gates + g) * W * PAIRED;
+            const P* from = R + g * by_gate + block * W * by_unit;
+            const int64_t bottom = std::min(K, top + DEEP), wide = std::min<int64_t>(W, H - block * W);
+            if (by_unit == 1)
+              for (int64_t k = top; k < bottom; k++)
+                for (int64_t i = 0; i < wide; i++)
+                  to[k / PAIRED * line + i * PAIRED + k % PAIRED] = from[k * by_k + i];
+            else
+              for (int64_t i = 0; i < wide; i++)
+                for (int64_t k = top; k < bottom; k++)
+                  to[k / PAIRED * line + i * PAIRED + k % PAIRED] = from[k * by_k + i * by_unit];
+          }
     }
   }
 

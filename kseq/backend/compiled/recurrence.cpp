@@ -4,9 +4,10 @@
 // Rows of a batch never meet in a recurrence, so each thread takes its rows through all steps and
 // never waits for another.  Arrays are contiguous and time first; gates are in Keras's order.
 //
-//   x        (T, B, G H)  the projected input; SimpleRNN's becomes the outputs, others' the gates
-//   out      (T, B, H)    the outputs
-//   h, c     (B, H)       in: the first state, out: the last; computed in S whatever is kept
+//   x        (T, B, G H)  the input times its kernel; afterwards the gates, except SimpleRNN's
+//   bias     (G H)        of the input; the GRU's (4 H): z, r, the candidate's, its product's
+//   states   (T+1, B, H)  the first state, then the outputs
+//   h        (B, H)       in: the first state, out: the last, in S whatever is kept
 //   R        (H, G H)     the recurrent kernel
 //   mask     (T, B)       0 holds the state of that row; null takes every step
 //   grad     (T, B, H)    the gradient of the outputs
@@ -55,18 +56,14 @@ inline void over_units(const Sizes& n, int64_t begin, int64_t end, Body body) {
 // Gates [first, first + used) of R (H, gates H), for h R.
 Panels<P> forward_panels(const Sizes& n, const P* R, int gates, int first, int used, int blocks) {
   Panels<P> panels(n.H, n.H, used, blocks);
-  const int64_t H = n.H;
-  panels.fill(H, int(n.threads),
-              [=](int64_t k, int g, int64_t u) { return R[(k * gates + first + g) * H + u]; });
+  panels.fill(R + first * n.H, n.H, gates * n.H, n.H, 1, int(n.threads));
   return panels;
 }
 
 // The same columns transposed, (used H, H), for d R^T.
 Panels<P> backward_panels(const Sizes& n, const P* R, int gates, int first, int used) {
   Panels<P> panels(used * n.H, n.H, 1, WIDEST);
-  const int64_t H = n.H;
-  panels.fill(used * H, int(n.threads),
-              [=](int64_t k, int, int64_t u) { return R[(u * gates + first) * H + k]; });
+  panels.fill(R + first * n.H, used * n.H, 1, 0, gates * n.H, int(n.threads));
   return panels;
 }
 
@@ -86,25 +83,24 @@ inline bool holds(const uint8_t* mask, int64_t at) { return mask && !mask[at]; }
 
 extern "C" {
 
-void simple_rnn_forward(Sizes n, P* x, const P* h0, S* h, const P* R, const uint8_t* mask) {
+void simple_rnn_forward(Sizes n, const P* x, const P* bias, P* states, S* h, const P* R,
+                        const uint8_t* mask) {
   const auto panels = forward_panels(n, R, 1, 0, 1, WIDEST);
   const int64_t BH = n.B * n.H;
   over_rows(n, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = 0; t < n.T; t++) {
-      const P* before = t ? x + (t - 1) * BH : h0;
+    for (int64_t t = 0; t < n.T; t++)
       panels.multiply<1, WIDEST>(
-          before + begin * n.H, n.H, end - begin,
+          states + t * BH + begin * n.H, n.H, end - begin,
           [&](int64_t row, int64_t u, int count, const V* p) {
             const int64_t state = (begin + row) * n.H + u, at = t * BH + state;
             if (!holds(mask, t * n.B + begin + row))
-              store(h + state, tanh(load(x + at, count) + p[0]), count);
-            store(x + at, load(h + state, count), count);
+              store(h + state, tanh(load(x + at, count) + load(bias + u, count) + p[0]), count);
+            store(states + at + BH, load(h + state, count), count);
           });
-    }
   });
 }
 
-void simple_rnn_backward(Sizes n, const P* out, const P* R, const uint8_t* mask, const P* grad,
+void simple_rnn_backward(Sizes n, const P* states, const P* R, const uint8_t* mask, const P* grad,
                          P* d_x, S* d_h) {
   const auto panels = backward_panels(n, R, 1, 0, 1);
   const int64_t BH = n.B * n.H;
@@ -112,7 +108,7 @@ void simple_rnn_backward(Sizes n, const P* out, const P* R, const uint8_t* mask,
     for (int64_t t = n.T - 1; t >= 0; t--) {
       over_units(n, begin, end, [&](int64_t b, int64_t u, int count) {
         const int64_t state = b * n.H + u, at = t * BH + state;
-        const V h = load(out + at, count), none = {};
+        const V h = load(states + at + BH, count), none = {};
         const V d = load(grad + at, count) + load(d_h + state, count);
         const bool held = holds(mask, t * n.B + b);
         store(d_x + at, held ? none : d * (1 - h * h), count);
@@ -123,46 +119,43 @@ void simple_rnn_backward(Sizes n, const P* out, const P* R, const uint8_t* mask,
   });
 }
 
-// cells (T, B, H): c after each step.
-void lstm_forward(Sizes n, P* x, const P* h0, S* h, S* c, const P* R, const uint8_t* mask, P* out,
-                  S* cells) {
+// cells (T+1, B, H): the first c, then c after each step.
+void lstm_forward(Sizes n, P* x, const P* bias, P* states, S* h, S* cells, const P* R,
+                  const uint8_t* mask) {
   const auto panels = forward_panels(n, R, 4, 0, 4, 1);
   const int64_t BH = n.B * n.H;
   over_rows(n, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t t = 0; t < n.T; t++) {
-      const P* before = t ? out + (t - 1) * BH : h0;
+    for (int64_t t = 0; t < n.T; t++)
       panels.multiply<4, 1>(
-          before + begin * n.H, n.H, end - begin,
+          states + t * BH + begin * n.H, n.H, end - begin,
           [&](int64_t row, int64_t u, int count, const V* p) {
             const int64_t state = (begin + row) * n.H + u, at = t * BH + state;
             P* gate = x + (t * n.B + begin + row) * 4 * n.H + u;
-            const V i = sigmoid(load(gate, count) + p[0]);
-            const V f = sigmoid(load(gate + n.H, count) + p[1]);
-            const V g = tanh(load(gate + 2 * n.H, count) + p[2]);
-            const V o = sigmoid(load(gate + 3 * n.H, count) + p[3]);
+            const auto sum = [&](int g) {
+              return load(gate + g * n.H, count) + load(bias + g * n.H + u, count) + p[g];
+            };
+            const V i = sigmoid(sum(0)), f = sigmoid(sum(1)), g = tanh(sum(2)), o = sigmoid(sum(3));
+            V cell = load(cells + at, count);
             if (!holds(mask, t * n.B + begin + row)) {
-              const V cell = f * load(c + state, count) + i * g;
-              store(c + state, cell, count);
+              cell = f * cell + i * g;
               store(h + state, o * tanh(cell), count);
             }
             store(gate, i, count);
             store(gate + n.H, f, count);
             store(gate + 2 * n.H, g, count);
             store(gate + 3 * n.H, o, count);
-            store(cells + at, load(c + state, count), count);
-            store(out + at, load(h + state, count), count);
+            store(cells + at + BH, cell, count);
+            store(states + at + BH, load(h + state, count), count);
           });
-    }
   });
 }
 
-void lstm_backward(Sizes n, const P* gates, const S* cells, const S* c0, const P* R,
-                   const uint8_t* mask, const P* grad, P* d_x, S* d_h, S* d_c) {
+void lstm_backward(Sizes n, const P* gates, const S* cells, const P* R, const uint8_t* mask,
+                   const P* grad, P* d_x, S* d_h, S* d_c) {
   const auto panels = backward_panels(n, R, 4, 0, 4);
   const int64_t BH = n.B * n.H;
   over_rows(n, 4, [&](int64_t begin, int64_t end) {
     for (int64_t t = n.T - 1; t >= 0; t--) {
-      const S* before = t ? cells + (t - 1) * BH : c0;
       over_units(n, begin, end, [&](int64_t b, int64_t u, int count) {
         const int64_t state = b * n.H + u, at = t * BH + state, step = t * n.B + b;
         const P* gate = gates + step * 4 * n.H + u;
@@ -175,10 +168,10 @@ void lstm_backward(Sizes n, const P* gates, const S* cells, const S* c0, const P
         }
         const V i = load(gate, count), f = load(gate + n.H, count);
         const V g = load(gate + 2 * n.H, count), o = load(gate + 3 * n.H, count);
-        const V squashed = tanh(load(cells + at, count));
+        const V squashed = tanh(load(cells + at + BH, count));
         const V d_cell = load(d_c + state, count) + d_out * o * (1 - squashed * squashed);
         store(to, d_cell * g * i * (1 - i), count);
-        store(to + n.H, d_cell * load(before + state, count) * f * (1 - f), count);
+        store(to + n.H, d_cell * load(cells + at, count) * f * (1 - f), count);
         store(to + 2 * n.H, d_cell * i * (1 - g * g), count);
         store(to + 3 * n.H, d_out * squashed * o * (1 - o), count);
         store(d_c + state, d_cell * f, count);
@@ -189,23 +182,24 @@ void lstm_backward(Sizes n, const P* gates, const S* cells, const S* c0, const P
   });
 }
 
-// The reset gate after the product.  bias (3 H): of the product.  products (T, B, H): h R_n + b_n.
-void gru_forward(Sizes n, P* x, const P* h0, S* h, const P* R, const P* bias, const uint8_t* mask,
-                 P* out, P* products) {
+// The reset gate after the product.  products (T, B, H): h R_n + b_n.
+void gru_forward(Sizes n, P* x, const P* bias, P* states, S* h, const P* R, const uint8_t* mask,
+                 P* products) {
   const auto panels = forward_panels(n, R, 3, 0, 3, 1);
   const int64_t BH = n.B * n.H;
   over_rows(n, 3, [&](int64_t begin, int64_t end) {
-    for (int64_t t = 0; t < n.T; t++) {
-      const P* before = t ? out + (t - 1) * BH : h0;
+    for (int64_t t = 0; t < n.T; t++)
       panels.multiply<3, 1>(
-          before + begin * n.H, n.H, end - begin,
+          states + t * BH + begin * n.H, n.H, end - begin,
           [&](int64_t row, int64_t u, int count, const V* p) {
             const int64_t state = (begin + row) * n.H + u, at = t * BH + state;
             P* gate = x + (t * n.B + begin + row) * 3 * n.H + u;
-            const V z = sigmoid(load(gate, count) + p[0] + load(bias + u, count));
-            const V r = sigmoid(load(gate + n.H, count) + p[1] + load(bias + n.H + u, count));
-            const V product = p[2] + load(bias + 2 * n.H + u, count);
-            const V candidate = tanh(load(gate + 2 * n.H, count) + r * product);
+            const auto sum = [&](int g) {
+              return load(gate + g * n.H, count) + load(bias + g * n.H + u, count);
+            };
+            const V z = sigmoid(sum(0) + p[0]), r = sigmoid(sum(1) + p[1]);
+            const V product = p[2] + load(bias + 3 * n.H + u, count);
+            const V candidate = tanh(sum(2) + r * product);
             const V old = load(h + state, count);
             if (!holds(mask, t * n.B + begin + row))
               store(h + state, candidate + z * (old - candidate), count);
@@ -213,21 +207,19 @@ void gru_forward(Sizes n, P* x, const P* h0, S* h, const P* R, const P* bias, co
             store(gate + n.H, r, count);
             store(gate + 2 * n.H, candidate, count);
             store(products + at, product, count);
-            store(out + at, load(h + state, count), count);
+            store(states + at + BH, load(h + state, count), count);
           });
-    }
   });
 }
 
 // d (T, B, 4 H): the gradients of x_n, x_z, x_r and of the product in the candidate, so that its
 // columns [0, 3 H) are those of the projected input and [H, 4 H) those of h R + b.
-void gru_backward(Sizes n, const P* gates, const P* products, const P* out, const P* h0, const P* R,
+void gru_backward(Sizes n, const P* gates, const P* products, const P* states, const P* R,
                   const uint8_t* mask, const P* grad, P* d, S* d_h) {
   const auto panels = backward_panels(n, R, 3, 0, 3);
   const int64_t BH = n.B * n.H;
   over_rows(n, 3, [&](int64_t begin, int64_t end) {
     for (int64_t t = n.T - 1; t >= 0; t--) {
-      const P* before = t ? out + (t - 1) * BH : h0;
       over_units(n, begin, end, [&](int64_t b, int64_t u, int count) {
         const int64_t state = b * n.H + u, at = t * BH + state, step = t * n.B + b;
         const P* gate = gates + step * 3 * n.H + u;
@@ -242,7 +234,7 @@ void gru_backward(Sizes n, const P* gates, const P* products, const P* out, cons
         const V candidate = load(gate + 2 * n.H, count);
         const V d_n = d_out * (1 - z) * (1 - candidate * candidate);
         store(to, d_n, count);
-        store(to + n.H, d_out * (load(before + state, count) - candidate) * z * (1 - z), count);
+        store(to + n.H, d_out * (load(states + at, count) - candidate) * z * (1 - z), count);
         store(to + 2 * n.H, d_n * load(products + at, count) * r * (1 - r), count);
         store(to + 3 * n.H, d_n * r, count);
         store(d_h + state, d_out * z, count);
@@ -253,21 +245,21 @@ void gru_backward(Sizes n, const P* gates, const P* products, const P* out, cons
 }
 
 // The reset gate before the product.  resets (T, B, H): r h.
-void gru_reset_before_forward(Sizes n, P* x, const P* h0, S* h, const P* R, const uint8_t* mask,
-                              P* out, P* resets) {
+void gru_reset_before_forward(Sizes n, P* x, const P* bias, P* states, S* h, const P* R,
+                              const uint8_t* mask, P* resets) {
   const auto of_gates = forward_panels(n, R, 3, 0, 2, 2);
   const auto of_candidate = forward_panels(n, R, 3, 2, 1, WIDEST);
   const int64_t BH = n.B * n.H;
   over_rows(n, 3, [&](int64_t begin, int64_t end) {
     for (int64_t t = 0; t < n.T; t++) {
-      const P* before = t ? out + (t - 1) * BH : h0;
       of_gates.multiply<2, 2>(
-          before + begin * n.H, n.H, end - begin,
+          states + t * BH + begin * n.H, n.H, end - begin,
           [&](int64_t row, int64_t u, int count, const V* p) {
             const int64_t state = (begin + row) * n.H + u;
             P* gate = x + (t * n.B + begin + row) * 3 * n.H + u;
-            const V r = sigmoid(load(gate + n.H, count) + p[1]);
-            store(gate, sigmoid(load(gate, count) + p[0]), count);
+            const V z = sigmoid(load(gate, count) + load(bias + u, count) + p[0]);
+            const V r = sigmoid(load(gate + n.H, count) + load(bias + n.H + u, count) + p[1]);
+            store(gate, z, count);
             store(gate + n.H, r, count);
             store(resets + t * BH + state, r * load(h + state, count), count);
           });
@@ -276,25 +268,26 @@ void gru_reset_before_forward(Sizes n, P* x, const P* h0, S* h, const P* R, cons
           [&](int64_t row, int64_t u, int count, const V* p) {
             const int64_t state = (begin + row) * n.H + u;
             P* gate = x + (t * n.B + begin + row) * 3 * n.H + u;
-            const V candidate = tanh(load(gate + 2 * n.H, count) + p[0]);
+            const V b = load(bias + 2 * n.H + u, count);
+            const V candidate = tanh(load(gate + 2 * n.H, count) + b + p[0]);
             const V old = load(h + state, count);
             if (!holds(mask, t * n.B + begin + row))
               store(h + state, candidate + load(gate, count) * (old - candidate), count);
             store(gate + 2 * n.H, candidate, count);
-            store(out + t * BH + state, load(h + state, count), count);
+            store(states + (t + 1) * BH + state, load(h + state, count), count);
           });
     }
   });
 }
 
-void gru_reset_before_backward(Sizes n, const P* gates, const P* out, const P* h0, const P* R,
+void gru_reset_before_backward(Sizes n, const P* gates, const P* states, const P* R,
                                const uint8_t* mask, const P* grad, P* d_x, S* d_h) {
   const auto of_gates = backward_panels(n, R, 3, 0, 2);
   const auto of_candidate = backward_panels(n, R, 3, 2, 1);
   const int64_t BH = n.B * n.H;
   over_rows(n, 3, [&](int64_t begin, int64_t end) {
     for (int64_t t = n.T - 1; t >= 0; t--) {
-      const P* before = t ? out + (t - 1) * BH : h0;
+      const P* before = states + t * BH;
       over_units(n, begin, end, [&](int64_t b, int64_t u, int count) {
         const int64_t state = b * n.H + u, step = t * n.B + b;
         const P* gate = gates + step * 3 * n.H + u;
