@@ -15,7 +15,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from kseq.backend import require_engine
 from kseq.nn.batches import EpochBatches
+from kseq.nn.listening import listeners
+from kseq.nn.stepping import PlannedStep, planned_step, steps_are_planned
 
 
 class CarriedState:
@@ -33,6 +36,10 @@ class CarriedState:
     def read(self) -> list[list[Any]]:
         """Return the state as tensors; a copy, for the variables are overwritten in the step."""
         return [[ops.copy(ops.stop_gradient(v.value)) for v in layer] for layer in self.layers]
+
+    def tensors(self) -> list[list[Any]]:
+        """Return the variables' own tensors, for a step that overwrites them when it is done."""
+        return [[v.value for v in layer] for layer in self.layers]
 
     def sized(self, ids: Any) -> Any:
         """Return ids (B, T) whose shape says B.
@@ -144,6 +151,28 @@ class CarriesState:
         """Carry nothing yet; called once, by the constructor."""
         self._carry = Carry({}, [], "float32")
 
+    def carried(self, training: bool) -> CarriedState | None:
+        """Return the state that training or evaluation is carrying just now, or None."""
+        return self._carry.current(training)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """As Keras's; where the step can be planned (`kseq.nn.stepping`) it is, anew each time."""
+        planned = planned_step(self, training=True)
+        if planned is None:
+            force = force or isinstance(self.train_function, PlannedStep)
+            return super().make_train_function(force)  # type: ignore[misc]
+        self.train_function = planned
+        return planned
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """As `make_train_function`, for a step of evaluation."""
+        planned = planned_step(self, training=False)
+        if planned is None:
+            force = force or isinstance(self.test_function, PlannedStep)
+            return super().make_test_function(force)  # type: ignore[misc]
+        self.test_function = planned
+        return planned
+
     @property
     def variables(self) -> list[Any]:
         """The model's variables, and while it runs the state it carries."""
@@ -170,6 +199,8 @@ class CarriesState:
                 *added,
                 *as_list(kwargs.get("callbacks")),
             ]
+            kwargs["callbacks"] = self._heard(x, kwargs, add_history=True)
+            x, validation = _fed(x, kwargs.get("class_weight")), _fed(validation)
             return super().fit(x, y, validation_data=validation, **kwargs)  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
@@ -185,7 +216,21 @@ class CarriesState:
                 CarryDuringFit(self._carry),
                 *as_list(kwargs.get("callbacks")),
             ]
-            return super().evaluate(x, y, **kwargs)  # type: ignore[misc]
+            kwargs["callbacks"] = self._heard(x, kwargs)
+            return super().evaluate(_fed(x), y, **kwargs)  # type: ignore[misc]
+
+    def _heard(self, batches: Any, options: dict[str, Any], add_history: bool = False) -> Any:
+        """Return the callbacks as a list that calls those who listen, where that is Keras's."""
+        limits = keras.config.max_epochs(), keras.config.max_steps_per_epoch()
+        plain = _is_ours(batches) and limits == (None, None) and steps_are_planned()
+        given = options["callbacks"]
+        if not plain or any(isinstance(c, keras.callbacks.CallbackList) for c in given):
+            return given
+        steps = options.get("steps_per_epoch") or options.get("steps") or len(batches)
+        epochs, verbose = options.get("epochs", 1), options.get("verbose", "auto")
+        return listeners(
+            given, self, steps, epochs=epochs, verbose=verbose, add_history=add_history
+        )
 
     @contextmanager
     def _carrying(self, **batches: Any) -> Iterator[None]:
@@ -213,6 +258,13 @@ class CarriesState:
 
 def _is_ours(batches: Any) -> bool:
     return isinstance(batches, EpochBatches)
+
+
+def _fed(batches: Any, class_weight: Any = None) -> Any:
+    """Return what Keras is to read batches of ours from; weights of classes are its own to add."""
+    if not _is_ours(batches) or class_weight is not None or not steps_are_planned():
+        return batches
+    return require_engine().steps().feed(batches)
 
 
 def _as_evaluation(batches: Any) -> Any:

@@ -20,6 +20,7 @@ from kseq.nn.feeding import check_batches, check_pairs, drawn_pairs, histories
 from kseq.nn.initializers import PRESETS, Draw
 from kseq.nn.networks import ACTIVATIONS, RecurrentNetwork, WindowNetwork
 from kseq.nn.optimizers import ReportSkipped, clipped_optimizer
+from kseq.nn.programs import SeriesProgram
 from kseq.nn.provenance import NoteResults, Provenance
 from kseq.nn.recurrent_stack import CELLS
 from kseq.nn.rolling import roll
@@ -192,8 +193,13 @@ class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
 
     def compile(self, optimizer: Any = None, loss: Any = "mse", **kwargs: Any) -> None:
         """As Keras's; without arguments Adam at 0.01, clipped, and the mean squared error."""
+        self.weighs_losses = kwargs.get("loss_weights") is not None
         optimizer = clipped_optimizer("adam", 0.01) if optimizer is None else optimizer
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def program(self) -> SeriesProgram | None:
+        """Return what a planned step computes, or None where Keras's step must be taken."""
+        return SeriesProgram.of(self)
 
     def compute_loss(
         self,

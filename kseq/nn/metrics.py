@@ -16,6 +16,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseq.backend import require_engine
+
 _IMPOSSIBLE = -1e30
 
 
@@ -44,6 +46,12 @@ class TokenTotals(keras.metrics.Metric):
         nats = ops.where(weights > 0, nats * weights, ops.zeros_like(nats))
         _add(self._nats, ops.sum(nats))
         _add(self._tokens, ops.sum(weights))
+
+    def add_nats(self, nats: Any) -> None:
+        """Count each of `nats` (B, T), float32, as one token; for a step that has them at hand."""
+        add = require_engine().steps().add_exactly
+        add(*(part.value for part in self._nats), nats.sum())
+        add(*(part.value for part in self._tokens), float(nats.numel()))
 
     def reset_state(self) -> None:
         for part in (*self._nats, *self._tokens):

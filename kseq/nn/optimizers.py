@@ -188,3 +188,18 @@ _CLASSES = {
     "adamw": ClippedAdamW,
     "rmsprop": ClippedRMSprop,
 }
+
+
+def update_kind(optimizer: Any) -> tuple[str | None, bool]:
+    """Return which of `OPTIMIZERS` a step is of, or None, and whether the step is guarded.
+
+    A class of a user's own is none of them, even where it derives from one.
+
+    Example:
+        >>> update_kind(clipped_optimizer("sgd")), update_kind(keras.optimizers.Lion())
+        (('sgd', True), (None, False))
+    """
+    for kind, clipped in _CLASSES.items():
+        if type(optimizer) in (clipped, clipped.__bases__[1]):
+            return kind, type(optimizer) is clipped
+    return None, False
