@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,9 @@ from kseq.errors import UsageError
 
 Step = Callable[[Any, Any], tuple[np.ndarray, Any]]
 
-# A prompt is read in blocks of this many tokens and then one by one, so that an engine that
-# compiles a step for each length compiles two.
-WARM_UP_BLOCK = 64
+# Prompts are read in blocks of so many tokens, so that an engine that compiles its reading for
+# each length compiles one.
+READING_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,33 @@ def sample(logits: np.ndarray, sampling: Sampling, rng: np.random.Generator) -> 
         >>> sample(np.array([0.0, 2.0, 1.0]), Sampling(), np.random.default_rng(0))
         1
     """
+    return int(draw(np.asarray(logits)[None], sampling, [rng])[0])
+
+
+def draw(
+    logits: np.ndarray, sampling: Sampling, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
+    """Return one token id for each row of logits (B, V), as `sample` draws it: (B,) int32.
+
+    generators: one for each row; at temperature 0 they are left alone.
+
+    Example:
+        >>> draw(np.array([[0.0, 2.0, 1.0], [3.0, 0.0, 3.0]]), Sampling(), []).tolist()
+        [1, 0]
+    """
     if sampling.temperature == 0:
-        return int(np.argmax(logits))
+        return logits.argmax(1).astype("int32")
     probabilities = probabilities_of(logits, sampling)
-    cumulative = np.cumsum(probabilities)
-    drawn = np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")
-    return int(min(drawn, np.flatnonzero(probabilities)[-1]))
+    cumulative = np.cumsum(probabilities, axis=1)
+    uniform = np.array([rng.random() for rng in generators])
+    above = cumulative > (uniform * cumulative[:, -1])[:, None]
+    V = logits.shape[1]
+    last = V - 1 - (probabilities[:, ::-1] != 0).argmax(1)
+    return np.minimum(V - above.sum(1), last).astype("int32")
 
 
 def probabilities_of(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Return the float64 distribution (V,) that `sample` draws from, for a temperature above 0.
+    """Return the float64 distributions (..., V) that are drawn from at a temperature above 0.
 
     Example:
         >>> probabilities_of(np.zeros(4), Sampling(temperature=1.0, top_k=2)).tolist()
@@ -89,13 +108,11 @@ def probabilities_of(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
     logits = np.asarray(logits, "float64")
     # The largest is taken off first: a tiny temperature sends the others to minus infinity.
     with np.errstate(over="ignore"):
-        scaled = np.exp((logits - logits.max()) / sampling.temperature)
-    scaled /= scaled.sum()
-    order = np.argsort(-scaled, kind="stable")
-    kept = np.zeros(len(scaled), bool)
-    kept[order[: _kept_count(scaled[order], sampling)]] = True
-    kept_only = np.where(kept, scaled, 0.0)
-    return kept_only / kept_only.sum()
+        scaled = np.exp((logits - logits.max(-1, keepdims=True)) / sampling.temperature)
+    scaled /= scaled.sum(-1, keepdims=True)
+    if sampling.top_k is not None or sampling.top_p is not None:
+        scaled = np.where(_kept(scaled, sampling), scaled, 0.0)
+    return scaled / scaled.sum(-1, keepdims=True)
 
 
 def generate_ids(
@@ -108,59 +125,106 @@ def generate_ids(
     """
     if max_new_tokens == 0:
         return
-    logits, state = _read_all(step, prompts)
+    logits, state = read_prompts(step, prompts)
     generators = sampling.generators(len(prompts))
     for produced in range(max_new_tokens):
-        drawn = [sample(row, sampling, rng) for row, rng in zip(logits, generators, strict=True)]
-        ids = np.array(drawn, "int32")
+        ids = draw(logits, sampling, generators)
         yield ids
         if produced + 1 < max_new_tokens:
             logits, state = step(ids[:, None], state)
             logits = logits[:, -1]
 
 
-def read_prompt(step: Step, prompt: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Return the logits (1, V) after the last token of `prompt` (P,) and the state there."""
-    logits, state = np.zeros((1, 1, 1)), None
-    for block in _blocks(np.asarray(prompt, "int32")):
-        logits, state = step(block[None, :], state)
-    return logits[:, -1], state
+def read_prompts(step: Step, prompts: Sequence[np.ndarray]) -> tuple[np.ndarray, Any]:
+    """Return the logits (B, V) after the last token of each prompt (P,), and the state there.
+
+    Prompts of any lengths are read side by side.  A step that has `read(ids (B, T),
+    counts (B,), state) -> (logits (B, V), state)`, which reads of each row as many tokens as are
+    counted and leaves a row without any as it was, is asked with T = `READING_BLOCK` alone.
+    """
+    read = getattr(step, "read", None) or partial(_read_rows, step)
+    counts = np.array([len(prompt) for prompt in prompts])
+    ids = np.zeros((len(prompts), -(-counts.max() // READING_BLOCK) * READING_BLOCK), "int32")
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[: len(prompt)] = prompt
+    logits, state = np.zeros((1, 1)), None
+    for start in range(0, ids.shape[1], READING_BLOCK):
+        left = np.clip(counts - start, 0, READING_BLOCK)
+        last, state = read(ids[:, start : start + READING_BLOCK], left, state)
+        logits = np.where(left[:, None] > 0, last, logits)
+    return logits, state
 
 
-def _read_all(step: Step, prompts: Sequence[np.ndarray]) -> tuple[np.ndarray, Any]:
-    read = [read_prompt(step, prompt) for prompt in prompts]
-    if len(read) == 1:
-        return read[0]
-    logits = np.concatenate([logits for logits, _ in read])
-    return logits, _stack([state for _, state in read])
+def _read_rows(
+    step: Step, ids: np.ndarray, counts: np.ndarray, state: Any
+) -> tuple[np.ndarray, Any]:
+    """Read with a plain step: all rows to the first end, the others on to the next, and so on."""
+    if counts.min() == counts.max():
+        logits, state = step(ids[:, : counts[0]], state)
+        return logits[:, -1], state
+    # What is known of every row: its logits and its state.
+    known = None if state is None else [np.zeros((len(ids), 1)), _map(_to_numpy, state)]
+    start = 0
+    for end in np.unique(counts[counts > 0]):
+        rows = np.flatnonzero(counts >= end)
+        before = None if known is None else _map(itemgetter(rows), known[1])
+        logits, after = step(ids[rows, start:end], before)
+        known = _with_rows(known, rows, [logits[:, -1], _map(_to_numpy, after)], len(ids))
+        start = end
+    assert known is not None
+    return known[0], known[1]
 
 
-def _stack(states: Sequence[Any]) -> Any:
-    """Join states of one row each into a state of many rows, layer by layer."""
+def _with_rows(whole: Any, rows: np.ndarray, parts: Any, count: int) -> Any:
+    """Return `whole`, or zeros of `count` rows, with some of its rows replaced."""
+
+    def replaced(new: np.ndarray, old: np.ndarray | None = None) -> np.ndarray:
+        out = np.zeros((count, *new.shape[1:]), new.dtype)
+        out[...] = 0 if old is None else old
+        out[rows] = new
+        return out
+
+    return _map(replaced, parts) if whole is None else _map(replaced, parts, whole)
+
+
+def _map(function: Callable[..., Any], *states: Any) -> Any:
+    """Apply to each array of a state, or of several of one structure."""
     if isinstance(states[0], list | tuple):
-        return [_stack(parts) for parts in zip(*states, strict=True)]
-    return np.concatenate([_to_numpy(state) for state in states])
+        return [_map(function, *parts) for parts in zip(*states, strict=True)]
+    return function(*states)
 
 
 def _to_numpy(tensor: Any) -> np.ndarray:
-    # A torch tensor may live on a GPU; the other engines' tensors convert by themselves.
-    return tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
+    # A torch tensor may live on a GPU, or be in a bfloat16 that NumPy has not; the other
+    # engines' tensors convert by themselves.
+    if not hasattr(tensor, "detach"):
+        return np.asarray(tensor)
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype.itemsize == 2 else tensor).numpy()
 
 
-def _blocks(prompt: np.ndarray) -> list[np.ndarray]:
-    whole = len(prompt) - len(prompt) % WARM_UP_BLOCK
-    blocks = [prompt[i : i + WARM_UP_BLOCK] for i in range(0, whole, WARM_UP_BLOCK)]
-    return blocks + [prompt[i : i + 1] for i in range(whole, len(prompt))]
+def _kept(scaled: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Say which tokens are kept; of equals the first.  Both are (..., V)."""
+    descending = -np.sort(-scaled, axis=-1)
+    count = _kept_count(descending, sampling)
+    among = np.arange(scaled.shape[-1]) < count
+    least = np.where(among, descending, np.inf).min(-1, keepdims=True)
+    kept = ~(scaled < least)
+    if (kept.sum(-1, keepdims=True) == count).all():
+        return kept
+    above = scaled > least
+    equal = kept & ~above
+    return above | (equal & (np.cumsum(equal, axis=-1) <= count - above.sum(-1, keepdims=True)))
 
 
-def _kept_count(descending: np.ndarray, sampling: Sampling) -> int:
-    count = len(descending)
-    if sampling.top_k is not None:
-        count = min(count, sampling.top_k)
-    if sampling.top_p is not None:
-        reached = int(np.searchsorted(np.cumsum(descending), sampling.top_p, side="left"))
-        count = min(count, reached + 1)
-    return count
+def _kept_count(descending: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Return how many tokens of each row are kept, (..., 1)."""
+    V = descending.shape[-1]
+    count = np.full((*descending.shape[:-1], 1), min(V, sampling.top_k or V))
+    if sampling.top_p is None:
+        return count
+    short = np.cumsum(descending, axis=-1) < sampling.top_p
+    return np.minimum(count, short.sum(-1, keepdims=True) + 1)
 
 
 def _check_temperature(temperature: object) -> None:

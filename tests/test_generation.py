@@ -1,4 +1,4 @@
-"""Sampling and the loop over tokens, with steps that are plain NumPy: no model, no engine."""
+"""Sampling: the distribution, the draw, the options; no model, no engine."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kseq import UsageError
-from kseq.generation import WARM_UP_BLOCK, Sampling, generate_ids, probabilities_of, sample
+from kseq.generation import Sampling, draw, probabilities_of, sample
 
 # Quarters, so that ties occur and no difference is lost to rounding.
 LOGITS = st.lists(st.integers(-80, 80).map(lambda n: n / 4), min_size=1, max_size=30).map(np.array)
@@ -139,108 +139,51 @@ def test_tokens_come_as_often_as_their_probabilities_say():
     assert (np.abs(counts - draws * p) <= 5 * np.sqrt(draws * p * (1 - p))).all()
 
 
-# The loop.
-
-V = 50
-
-
-class Chain:
-    """A step whose next logits depend on every token read so far, in order, through a hash."""
-
-    def __init__(self):
-        self.shapes = []
-        self.table = np.random.default_rng(0).normal(0, 3, (1009, V))
-
-    def __call__(self, ids, state):
-        ids = np.asarray(ids)
-        self.shapes.append(ids.shape)
-        hashes = np.zeros((len(ids), 1), "int64") if state is None else state[0][0]
-        logits = []
-        for column in ids.T:
-            hashes = (hashes * 31 + column[:, None] + 1) % len(self.table)
-            logits.append(self.table[hashes[:, 0]])
-        return np.stack(logits, 1), [[hashes]]
+def drawn_slowly(logits, sampling, rng):
+    """Draw one token of logits (V,) by sorting them all."""
+    if sampling.temperature == 0:
+        return int(np.argmax(logits))
+    logits = np.asarray(logits, "float64")
+    with np.errstate(over="ignore"):
+        scaled = np.exp((logits - logits.max()) / sampling.temperature)
+    scaled /= scaled.sum()
+    order = np.argsort(-scaled, kind="stable")
+    count = min(len(scaled), sampling.top_k or len(scaled))
+    if sampling.top_p is not None:
+        count = min(count, int(np.searchsorted(np.cumsum(scaled[order]), sampling.top_p)) + 1)
+    kept = np.isin(np.arange(len(scaled)), order[:count])
+    scaled = np.where(kept, scaled, 0.0)
+    scaled /= scaled.sum()
+    cumulative = np.cumsum(scaled)
+    drawn = np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")
+    return int(min(drawn, np.flatnonzero(scaled)[-1]))
 
 
-def generated(prompts, count, sampling, step=None):
-    rows = list(generate_ids(step or Chain(), prompts, count, sampling))
-    return np.stack(rows, 1).tolist()
-
-
-def slowly(prompt, count, sampling, row=0):
-    """Read the whole text anew for every token."""
-    text, rng, step = list(prompt), sampling.generators(row + 1)[row], Chain()
-    for _ in range(count):
-        logits, _ = step(np.array([text]), None)
-        text.append(sample(logits[0, -1], sampling, rng))
-    return text[len(prompt) :]
-
-
-PROMPTS = [
-    np.arange(n) % V for n in (1, 7, WARM_UP_BLOCK - 1, WARM_UP_BLOCK, WARM_UP_BLOCK * 2 + 3)
-]
-HOW = pytest.mark.parametrize(
-    "sampling", [Sampling(), Sampling(0.8, top_k=9, top_p=0.9, seed=5)], ids=["greedy", "sampled"]
+@given(
+    st.integers(1, 9),
+    st.integers(1, 300),
+    st.sampled_from([0.0, 5e-324, 0.3, 1.0, 3.0]),
+    st.none() | st.integers(1, 40),
+    st.none() | st.floats(0.01, 1.0),
+    st.integers(0, 1000),
 )
+def test_rows_are_drawn_at_once_as_one_by_one(rows, size, temperature, top_k, top_p, seed):
+    # Halves of whole numbers, so that there are equals to choose among.
+    logits = np.random.default_rng(seed).integers(-12, 12, (rows, size)).astype("float32") / 2
+    sampling = Sampling(temperature, top_k, top_p, seed)
+    at_once, one_by_one = sampling.generators(rows), sampling.generators(rows)
+    for _ in range(3):
+        slowly = [
+            drawn_slowly(*each) for each in zip(logits, [sampling] * rows, one_by_one, strict=True)
+        ]
+        assert draw(logits, sampling, at_once).tolist() == slowly
 
 
-@HOW
-@pytest.mark.parametrize("prompt", PROMPTS, ids=len)
-def test_tokens_equal_those_of_reading_the_whole_text_each_time(sampling, prompt):
-    assert generated([prompt], 30, sampling) == [slowly(prompt, 30, sampling)]
-
-
-@HOW
-def test_many_prompts_at_once_equal_each_alone(sampling):
-    expected = [slowly(prompt, 30, sampling, row) for row, prompt in enumerate(PROMPTS)]
-    assert generated(PROMPTS, 30, sampling) == expected
-
-
-def test_other_prompts_do_not_change_a_text():
-    sampling = Sampling(1.0, seed=2)
-    first = generated(PROMPTS[:2], 20, sampling)
-    assert generated([PROMPTS[0], PROMPTS[4]], 20, sampling)[0] == first[0]
-    assert generated([PROMPTS[0]], 20, sampling)[0] == first[0]
-    # Equal prompts side by side have streams of their own.
-    twice = generated([PROMPTS[1], PROMPTS[1]], 20, sampling)
-    assert twice[0] != twice[1]
-
-
-@given(st.integers(1, 300), st.integers(1, 3), st.integers(1, 20))
-def test_a_token_costs_one_step_however_long_the_text(length, rows, count):
-    step = Chain()
-    generated([np.zeros(length, int)] * rows, count, Sampling(), step)
-    blocks, singles = divmod(length, WARM_UP_BLOCK)
-    reading = [(1, WARM_UP_BLOCK)] * blocks + [(1, 1)] * singles
-    assert step.shapes == reading * rows + [(rows, 1)] * (count - 1)
-
-
-def test_nothing_is_read_for_nothing():
-    step = Chain()
-    assert list(generate_ids(step, PROMPTS, 0, Sampling())) == []
-    assert step.shapes == []
-
-
-def test_tokens_come_as_soon_as_they_are_drawn():
-    step = Chain()
-    tokens = generate_ids(step, [np.zeros(1, int)], 10**6, Sampling())
-    drawn = [next(tokens) for _ in range(3)]
-    assert len(step.shapes) == 3
-    assert [(ids.shape, ids.dtype) for ids in drawn] == [((1,), np.int32)] * 3
-
-
-@given(SEEDS)
-def test_the_same_seed_gives_the_same_tokens(seed):
-    sampling = Sampling(1.0, seed=seed)
-    assert generated(PROMPTS[:2], 10, sampling) == generated(PROMPTS[:2], 10, sampling)
-
-
-def test_without_a_seed_every_call_draws_afresh():
-    runs = {str(generated([PROMPTS[0]], 30, Sampling(5.0))) for _ in range(3)}
-    assert len(runs) == 3
-    assert generated([PROMPTS[0]], 30, Sampling(5.0, seed=1)) != generated(
-        [PROMPTS[0]], 30, Sampling(5.0, seed=2)
-    )
+def test_logits_that_are_no_numbers_draw_what_they_always_drew():
+    logits = np.full((1, 5), np.nan)
+    for sampling in (Sampling(), Sampling(1.0), Sampling(1.0, 2), Sampling(1.0, None, 0.5)):
+        slow = drawn_slowly(logits[0], sampling, np.random.default_rng(0))
+        assert draw(logits, sampling, [np.random.default_rng(0)]).tolist() == [slow]
 
 
 # Options that cannot be used.

@@ -122,8 +122,8 @@ def test_each_text_stops_for_itself_and_all_stop_the_work():
     step = model.decoder()
     model.decoder = lambda: lambda ids, state: calls.append(len(ids)) or step(ids, state)
     assert speaking.generate(model, [">", "<"], 1000, stop=["g", "cat"]) == [">the ", "<a do"]
-    # One for each prompt; then 7 letters until "cat" is whole.
-    assert calls == [1, 1] + [2] * 6
+    # One for both prompts; then 7 letters until "cat" is whole.
+    assert calls == [2] + [2] * 6
 
 
 def ended(text, stops):

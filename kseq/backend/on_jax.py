@@ -35,10 +35,22 @@ def out_of_memory_errors() -> tuple[type[BaseException], ...]:
 
 
 def recurrence(
-    kind: str, inputs: Any, states: Sequence[Any], kernel: Any, recurrent_kernel: Any, bias: Any
+    kind: str,
+    inputs: Any,
+    states: Sequence[Any],
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    mask: Any = None,
+    reset_after: bool = True,
 ) -> None:
     """Return None: Keras's own loop is a compiled `lax.scan` here."""
-    del kind, inputs, states, kernel, recurrent_kernel, bias
+    del kind, inputs, states, kernel, recurrent_kernel, bias, mask, reset_after
+
+
+def steps() -> None:
+    """Return None: JAX compiles a step as a whole, Keras's own."""
+    return
 
 
 def apply_if_finite(norm: Any, apply: Callable[[], None], variables: Sequence[Any]) -> Any:
@@ -55,23 +67,55 @@ def apply_if_finite(norm: Any, apply: Callable[[], None], variables: Sequence[An
     return jnp.where(finite, 0, 1).astype("int32")
 
 
-def compile_step(model: Any) -> Callable[..., tuple[Any, Any]]:
-    """Return step(ids (B, T), state) -> (logits (B, T, V) as NumPy, state), compiled once."""
+def compile_step(model: Any, weights: Any = None) -> _Decoder:
+    """Return step(ids (B, T), state) -> (logits (B, T, V) as NumPy, state), compiled once.
 
-    @jax.jit
-    def compiled(trainable: Any, others: Any, ids: Any, state: Any) -> Any:
-        (logits, state), _ = model.stateless_call(
+    Its method `read` reads prompts of any lengths with one compiled program.
+    """
+    del weights
+    return _Decoder(model)
+
+
+class _Decoder:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.variables: list[list[Any]] = []
+        self.compiled = jax.jit(self._advance)
+        self.compiled_read = jax.jit(self._read)
+
+    def __call__(self, ids: Any, state: Any) -> tuple[np.ndarray, Any]:
+        logits, state = self.compiled(*self._values(state), ids, state)
+        return np.asarray(logits, dtype="float32"), state
+
+    def read(self, ids: np.ndarray, counts: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        """Read of each row of ids (B, T) its first tokens: logits (B, V) after them, and state."""
+        values = self._values(state)
+        state = self.model.zero_state(len(ids)) if state is None else state
+        logits, state = self.compiled_read(*values, ids, counts, state)
+        return np.asarray(logits, dtype="float32"), state
+
+    def _values(self, state: Any) -> list[list[Any]]:
+        if state is None or not self.variables:
+            # Walking through the layers costs more than a step: once a text is often enough.
+            self.variables = [self.model.trainable_variables, self.model.non_trainable_variables]
+        return [[variable.value for variable in part] for part in self.variables]
+
+    def _advance(self, trainable: Any, others: Any, ids: Any, state: Any) -> Any:
+        (logits, state), _ = self.model.stateless_call(
             trainable, others, ids, initial_state=state, return_state=True, training=False
         )
         return logits, state
 
-    def step(ids: Any, state: Any) -> tuple[Any, Any]:
-        trainable = [v.value for v in model.trainable_variables]
-        others = [v.value for v in model.non_trainable_variables]
-        logits, state = compiled(trainable, others, ids, state)
-        return np.asarray(logits, dtype="float32"), state
+    def _read(self, trainable: Any, others: Any, ids: Any, counts: Any, state: Any) -> Any:
+        def advance(t: Any, before: Any) -> Any:
+            token = jax.lax.dynamic_slice_in_dim(ids, t, 1, axis=1)
+            logits, state = self._advance(trainable, others, token, before[1])
+            going = (t < counts)[:, None]
+            after = (logits[:, 0], state)
+            return jax.tree.map(lambda new, old: jnp.where(going, new, old), after, before)
 
-    return step
+        start = (jnp.zeros((len(ids), len(self.model.vocab)), "float32"), state)
+        return jax.lax.fori_loop(0, counts.max(), advance, start)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from kseq.backend import Device
@@ -31,10 +32,22 @@ def out_of_memory_errors() -> tuple[type[BaseException], ...]:
 
 
 def recurrence(
-    kind: str, inputs: Any, states: Sequence[Any], kernel: Any, recurrent_kernel: Any, bias: Any
+    kind: str,
+    inputs: Any,
+    states: Sequence[Any],
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    mask: Any = None,
+    reset_after: bool = True,
 ) -> None:
     """Return None: Keras's own loop is a compiled `while_loop`, or cuDNN on a GPU."""
-    del kind, inputs, states, kernel, recurrent_kernel, bias
+    del kind, inputs, states, kernel, recurrent_kernel, bias, mask, reset_after
+
+
+def steps() -> None:
+    """Return None: TensorFlow traces a step as a whole, Keras's own."""
+    return
 
 
 def apply_if_finite(norm: Any, apply: Callable[[], None], variables: Sequence[Any]) -> Any:
@@ -48,18 +61,46 @@ def apply_if_finite(norm: Any, apply: Callable[[], None], variables: Sequence[An
     return tf.cond(tf.math.is_finite(norm), applied, lambda: tf.constant(1, tf.int32))
 
 
-def compile_step(model: Any) -> Callable[..., tuple[Any, Any]]:
-    """Return step(ids (B, T), state) -> (logits (B, T, V) as NumPy, state), traced once a shape."""
+def compile_step(model: Any, weights: Any = None) -> _Decoder:
+    """Return step(ids (B, T), state) -> (logits (B, T, V) as NumPy, state), traced once a shape.
 
-    @tf.function
-    def compiled(ids: Any, state: Any) -> Any:
-        return model(ids, initial_state=state, return_state=True, training=False)
+    Its method `read` reads prompts of any lengths with one trace.
+    """
+    del weights
+    return _Decoder(model)
 
-    def step(ids: Any, state: Any) -> tuple[Any, Any]:
-        logits, state = compiled(tf.constant(ids), state)
+
+class _Decoder:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.traced = tf.function(self._advance)
+        self.traced_read = tf.function(self._read)
+
+    def __call__(self, ids: Any, state: Any) -> tuple[np.ndarray, Any]:
+        logits, state = self.traced(tf.constant(ids), state)
         return tf.cast(logits, tf.float32).numpy(), state
 
-    return step
+    def read(self, ids: np.ndarray, counts: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        """Read of each row of ids (B, T) its first tokens: logits (B, V) after them, and state."""
+        state = self.model.zero_state(len(ids)) if state is None else state
+        logits, state = self.traced_read(tf.constant(ids), tf.constant(counts), state)
+        return logits.numpy(), state
+
+    def _advance(self, ids: Any, state: Any) -> Any:
+        return self.model(ids, initial_state=state, return_state=True, training=False)
+
+    def _read(self, ids: Any, counts: Any, state: Any) -> Any:
+        def advance(t: Any, *before: Any) -> Any:
+            logits, state = self._advance(ids[:, t : t + 1], before[1])
+            going = (t < counts)[:, None]
+            after = (logits[:, 0], state)
+            kept = tf.nest.map_structure(lambda a, b: tf.where(going, a, b), after, before)
+            return t + 1, *kept
+
+        last = tf.reduce_max(counts)
+        logits = tf.zeros((len(ids), len(self.model.vocab)))
+        start = (tf.zeros((), last.dtype), logits, state)
+        return tf.while_loop(lambda t, *_: t < last, advance, start)[1:]
 
 
 def gradient(function: Callable[[list[Any]], Any], tensors: Sequence[Any]) -> tuple[Any, list[Any]]:

@@ -14,9 +14,11 @@ from kseq.errors import DataError, UsageError
 from kseq.nn import speaking
 from kseq.nn.archiving import SavedWhole
 from kseq.nn.carrying import CarriesState
+from kseq.nn.decoding import decoding_weights
 from kseq.nn.initializers import PRESETS
 from kseq.nn.metrics import Perplexity
 from kseq.nn.optimizers import ReportSkipped
+from kseq.nn.programs import TokenProgram
 from kseq.nn.provenance import NoteResults, Provenance
 from kseq.nn.recurrent_stack import CELLS
 from kseq.nn.stack import Stack
@@ -133,6 +135,7 @@ class LanguageModel(CarriesState, SavedWhole, keras.Model):
         **kwargs: Any,
     ) -> None:
         """As Keras's; without arguments a clipped Adam, cross-entropy in nats, and perplexity."""
+        self.weighs_losses = kwargs.get("loss_weights") is not None
         if metrics is None and weighted_metrics is None:
             weighted_metrics = [Perplexity()]
         super().compile(
@@ -142,6 +145,10 @@ class LanguageModel(CarriesState, SavedWhole, keras.Model):
             weighted_metrics=weighted_metrics,
             **kwargs,
         )
+
+    def program(self) -> TokenProgram | None:
+        """Return what a planned step computes, or None where Keras's step must be taken."""
+        return TokenProgram.of(self)
 
     def generate(
         self, prompt: str | Sequence[str], max_new_tokens: int = 50, **options: Any
@@ -178,8 +185,12 @@ class LanguageModel(CarriesState, SavedWhole, keras.Model):
     def decoder(self) -> Any:
         """Return the compiled `step(ids (B, T), state)` that generation runs on."""
         if self._decoder is None:
-            self._decoder = require_engine().compile_step(self)
+            self._decoder = require_engine().compile_step(self, self._decoding_weights)
         return self._decoder
+
+    def _decoding_weights(self) -> Any:
+        plain = type(self).call is LanguageModel.call
+        return decoding_weights(self.stack) if plain else None
 
     def state_widths(self) -> list[list[int]]:
         """Return, for each recurrent layer, the width of each of its states."""

@@ -47,38 +47,49 @@ def stream(
 
 
 class _Writer:
-    """One text in the making."""
+    """One text in the making; a token costs the same however long the text is."""
 
     def __init__(self, model: Any, prompt: str, stops: tuple[str, ...], unknown: str) -> None:
         self.prompt, self.stops = prompt, stops
-        self.vocab: Vocab = model.vocab
+        self.tokens: list[str] = model.vocab.idx_to_token
         self.joint = " " if model.level == "word" else ""
         self.ids = encode_prompt(model.vocab, model.level, prompt, unknown)
-        self.added = ""
+        self.pieces: list[str] = []
         self.stopped_at: int | None = None
+        self._end = prompt[-1:]
+        # What stop strings are looked for in: the last characters, and how many were added.
+        self._near, self._length = "", 0
 
     def add(self, token_id: int) -> None:
         if self.stopped_at is None:
-            before = len(self.added)
-            self.added += self._joint() + self.vocab.to_tokens(token_id)
-            # Whatever ended earlier has been found already.
-            starts = [(stop, max(0, before - len(stop) + 1)) for stop in self.stops]
-            found = [at for at in (self.added.find(*start) for start in starts) if at >= 0]
-            self.stopped_at = min(found, default=None)
-
-    def _joint(self) -> str:
-        end = (self.added or self.prompt)[-1:]
-        return "" if not end or end.isspace() else self.joint
+            piece = self.tokens[token_id]
+            if self.joint:
+                piece = self._joined(piece)
+            self.pieces.append(piece)
+            if self.stops:
+                self._look_for_stops(piece)
 
     def text(self) -> str:
-        return self.prompt + self.added[: self.stopped_at]
+        return self.prompt + "".join(self.pieces)[: self.stopped_at]
 
-    def sure(self) -> int:
-        """How many added characters can no longer become part of a stop string."""
+    def unsure(self) -> int:
+        """How many of the last added characters are beyond a stop string or may belong to one."""
         if self.stopped_at is not None:
-            return self.stopped_at
-        held = [_overlap(self.added, stop) for stop in self.stops]
-        return len(self.added) - max(held, default=0)
+            return self._length - self.stopped_at
+        return max((_overlap(self._near, stop) for stop in self.stops), default=0)
+
+    def _joined(self, token: str) -> str:
+        between = self.joint if self._end and not self._end.isspace() else ""
+        self._end = token[-1:] or self._end
+        return between + token
+
+    def _look_for_stops(self, piece: str) -> None:
+        # Whatever ended earlier has been found already.
+        near, start = self._near + piece, self._length - len(self._near)
+        found = [start + at for at in map(near.find, self.stops) if at >= 0]
+        self.stopped_at = min(found, default=None)
+        self._near = near[max(0, len(near) - max(map(len, self.stops)) + 1) :]
+        self._length += len(piece)
 
 
 def encode_prompt(vocab: Vocab, level: str, prompt: str, unknown: str = "error") -> np.ndarray:
@@ -113,24 +124,25 @@ def _write(
     if not prompts:
         return
     for ids in generate_ids(model.decoder(), prompts, max_new_tokens, sampling):
-        for writer, token_id in zip(writers, ids, strict=True):
-            writer.add(int(token_id))
+        for writer, token_id in zip(writers, ids.tolist(), strict=True):
+            writer.add(token_id)
         yield
-        if all(writer.stopped_at is not None for writer in writers):
+        if writers[0].stops and all(writer.stopped_at is not None for writer in writers):
             return
 
 
 def _pieces(writer: _Writer, written: Iterator[None]) -> Iterator[str]:
     yield writer.prompt
-    shown_to = 0
+    held, taken = "", 0
     for _ in written:
-        sure = writer.sure()
-        if sure > shown_to:
-            yield writer.added[shown_to:sure]
-            shown_to = sure
-    rest = writer.added[: writer.stopped_at][shown_to:]
-    if rest:
-        yield rest
+        held += "".join(writer.pieces[taken:])
+        taken = len(writer.pieces)
+        sure = len(held) - writer.unsure()
+        if sure > 0:
+            yield held[:sure]
+            held = held[sure:]
+    if held and writer.stopped_at is None:
+        yield held
 
 
 def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:
