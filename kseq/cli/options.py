@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from kseq.checks import one_of
+from kseq.cli.benchmark_options import add_benchmark
 from kseq.cli.forecast_options import add_figures, add_forecast
 from kseq.cli.parser import Parser, choice, count, held_out, number, rate, share, size
 from kseq.cli.shared_options import add_choice, add_common, add_device
 from kseq.errors import UsageError
+from kseq.experiments.recipes import RECIPES
 from kseq.version import __version__
 
 CELLS = ("simple_rnn", "gru", "lstm")
@@ -28,6 +30,7 @@ _COMMANDS = {
     "figures": "draw the lesson on gradients",
     "inspect": "show what is in a model file, without building the model",
     "devices": "list what the engine can compute on",
+    "benchmark": "measure how fast kseq is here, beside Keras and bare PyTorch",
 }
 
 _DEFAULTS = "What holds without an option stands in parentheses."
@@ -44,12 +47,28 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         one_of("command", arguments[0], _COMMANDS)
     options, left_over = parser.parse_known_args(list(arguments))
     commands.get(options.command, parser).refuse_unknown(left_over)
+    if getattr(options, "recipe", None):
+        return _with_recipe(parser, commands, options, arguments)
     if options.command is None:
         raise UsageError(
             f"kseq: must get a command, found none; choose {', '.join(_COMMANDS)}, or see "
             "kseq --help"
         )
     return options
+
+
+def _with_recipe(
+    parser: Parser,
+    commands: dict[str, Parser],
+    options: argparse.Namespace,
+    arguments: Sequence[str],
+) -> argparse.Namespace:
+    """Return the options again, the recipe's choices in place of the defaults."""
+    recipe = RECIPES[options.recipe]
+    commands[options.command].set_defaults(**recipe.settings)
+    chosen = parser.parse_args(list(arguments))
+    chosen.corpus = chosen.corpus or [recipe.corpus]
+    return chosen
 
 
 def _parser() -> tuple[Parser, dict[str, Parser]]:
@@ -103,6 +122,11 @@ def _train(command: Parser) -> None:
     command.add_argument(
         "corpus", nargs="*", help="story (if left out), time_machine, tiny_shakespeare, files, or -"
     )
+    command.add_argument(
+        "--recipe",
+        type=choice("recipe", tuple(RECIPES)),
+        help=f"a named training whose choices are the defaults: {', '.join(RECIPES)}",
+    )
     _add_text(command.add_argument_group("text"))
     _add_model(command.add_argument_group("model"))
     _add_fit(command.add_argument_group("training"))
@@ -152,6 +176,7 @@ def _add_model(group: Any) -> None:
         "--dropout", type=share("dropout"), default=0.0, help="between layers (%(default)s)"
     )
     add_choice(group, "--init", ("keras", "torch", "d2l"), "keras")
+    add_choice(group, "--dtype", ("float32", "mixed_bfloat16"), "float32")
 
 
 def _add_fit(group: Any) -> None:
@@ -258,4 +283,5 @@ _OPTIONS = {
     "figures": add_figures,
     "inspect": _inspect,
     "devices": _devices,
+    "benchmark": add_benchmark,
 }

@@ -132,6 +132,7 @@ def _model(options: argparse.Namespace, train_part: Corpus, steps_per_epoch: int
         dropout=options.dropout,
         init=options.init,
         seed=options.seed,
+        dtype=options.dtype,
     )
     peak = options.learning_rate or DEFAULT_LEARNING_RATES[options.optimizer]
     rate = kseq.schedule(options.schedule, peak, steps_per_epoch * options.epochs)

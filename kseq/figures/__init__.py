@@ -1,5 +1,6 @@
 """plot_*: pictures as matplotlib Figures; never shown, never saved here."""
 
+from kseq.figures.benchmark import plot_benchmark, plot_scaling
 from kseq.figures.forecasts import plot_errors, plot_free_run, plot_intervals
 from kseq.figures.gradients import plot_clipping, plot_state_gradients, plot_truncation
 from kseq.figures.series import plot_forecasts, plot_k_step, plot_series
@@ -17,4 +18,6 @@ __all__ = [
     "plot_state_gradients",
     "plot_clipping",
     "plot_truncation",
+    "plot_benchmark",
+    "plot_scaling",
 ]
