@@ -8,10 +8,10 @@ from test_decoding import ALL, close, opinionated, token_by_token
 
 torch = pytest.importorskip("torch")
 
-from kseq.backend import torch_decoding  # noqa: E402
+from kseq.backend import torch_decoding, torch_decoding_compiled  # noqa: E402
 from kseq.nn.decoding import decoding_weights  # noqa: E402
 
-pytestmark = pytest.mark.engine("torch")
+pytestmark = [pytest.mark.engine("torch"), pytest.mark.usefixtures("recurrences")]
 
 
 @pytest.mark.parametrize("rows", [2, 40])
@@ -55,7 +55,8 @@ def test_the_reset_gate_before_the_product(rows):
 def test_a_large_vocabulary_is_looked_up_and_projected(monkeypatch):
     model, ids = opinionated(cell="lstm", embedding_dim=5), draw_ids(20).reshape(4, 5)
     few = token_by_token(model.decoder(), ids)[0]
-    monkeypatch.setattr(torch_decoding, "_LARGEST_TABLE", 2)
+    for module in (torch_decoding, torch_decoding_compiled):
+        monkeypatch.setattr(module, "LARGEST_TABLE", 2)
     close(token_by_token(model.decoder(), ids)[0], few, 1e-6)
 
 
@@ -85,8 +86,8 @@ def test_double_precision_stays_double():
 
 
 def test_weights_are_laid_out_once_a_text(monkeypatch):
-    made, network = [], torch_decoding._Network
-    monkeypatch.setattr(torch_decoding, "_Network", lambda w: made.append(w) or network(w))
+    made, lay_out = [], torch_decoding.lay_out
+    monkeypatch.setattr(torch_decoding, "lay_out", lambda w: made.append(w) or lay_out(w))
     model = tiny("lstm")
     model.generate("abc", 20)
     model.generate(["a", "abc"], 20)

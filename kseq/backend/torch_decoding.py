@@ -2,7 +2,8 @@
 
 A layer called through Keras costs more than its arithmetic when it advances one step.  Here the
 weights are taken out of the model once and the steps run on bare tensors.  In half precision the
-weights are rounded as the model rounds them and everything else is computed in float32.
+weights are rounded as the model rounds them and everything else is computed in float32.  Where
+C++ can be built a step is one call of it (`kseq.backend.torch_decoding_compiled`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ import torch
 from torch import Tensor
 
 from kseq.backend.decoding import DecodingWeights, RecurrentWeights
+from kseq.backend.torch_decoding_compiled import LARGEST_TABLE, CompiledNetwork, compiled_network
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Weights = Callable[[], DecodingWeights | None]
 
 # Reading so many tokens costs less step by step than through Keras's layers.
 _MOST_STEPS = 16
-# The products of a small vocabulary with the first kernel are taken once for all tokens.
-_LARGEST_TABLE = 256
 # From so many rows on oneDNN's product with a reordered weight is the faster one.
 _FEWEST_PACKED = 16
 
@@ -48,7 +48,9 @@ class _Decoder:
     def __init__(self, through_layers: Step, weights: Weights) -> None:
         self.through_layers, self.weights = through_layers, weights
         self.found: DecodingWeights | None = None
-        self.network: _Network | None = None
+        self.network: _Network | CompiledNetwork | None = None
+        self.sources: list[Tensor] = []
+        self.versions: list[int] = []
 
     def __call__(self, ids: Any, state: Any) -> tuple[Any, Any]:
         if state is None:
@@ -59,32 +61,41 @@ class _Decoder:
         # No inference mode: a state may be handed on to a model that trains.
         with torch.no_grad():
             network = self.network
-            if network is None or network.is_stale():
-                self.network = network = _Network(self.found)
-            logits, state = network.read(np.asarray(ids), state)
-            return logits.float().cpu().numpy(), state
+            if network is None or self.versions != _versions(self.sources):
+                network = self._lay_out(self.found)
+            return network.read(np.asarray(ids), state)
+
+    def _lay_out(self, weights: DecodingWeights) -> _Network | CompiledNetwork:
+        self.sources = [variable.value for variable in weights.variables()]
+        self.versions = _versions(self.sources)
+        self.network = network = lay_out(weights)
+        return network
+
+
+def lay_out(weights: DecodingWeights) -> _Network | CompiledNetwork:
+    """Return the weights ready for one step, in C++ where that can be."""
+    return compiled_network(weights, _Rounded(weights.dtype)) or _Network(weights)
+
+
+def _versions(tensors: list[Tensor]) -> list[int]:
+    """Return numbers that are others once a tensor was written to."""
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
 
 
 class _Network:
     """A model's weights as they were when this was made, laid out for one step."""
 
     def __init__(self, weights: DecodingWeights) -> None:
-        self.sources = [variable.value for variable in weights.variables()]
-        self.versions = self._versions()
         take = _Rounded(weights.dtype)
-        self.device = self.sources[0].device
         self.cells = [_CELLS[layer.kind](layer, take) for layer in weights.layers]
         self.vectors = None if weights.embedding is None else take(weights.embedding)
         self.table = self._table()
         tied = weights.kernel is None
         kernel = take(weights.embedding).t() if tied else take(weights.kernel)
         self.read_out, self.bias = _Product(kernel), take(weights.bias)
+        self.device = self.bias.device
 
-    def is_stale(self) -> bool:
-        """Whether a weight was written to since."""
-        return self.versions != self._versions()
-
-    def read(self, ids: np.ndarray, state: Any) -> tuple[Tensor, list[list[Tensor]]]:
+    def read(self, ids: np.ndarray, state: Any) -> tuple[np.ndarray, list[list[Tensor]]]:
         """Return the logits (B, T, V) for ids (B, T), one step after the other, and the state."""
         columns = torch.from_numpy(np.ascontiguousarray(ids.T)).to(self.device)
         state = self._zeros(len(ids)) if state is None else [self._tensors(s) for s in state]
@@ -92,7 +103,7 @@ class _Network:
         for tokens in columns.unbind():
             state = self._advance(tokens, state)
             logits.append(self.read_out(state[-1][0], self.bias))
-        return torch.stack(logits, 1), state
+        return torch.stack(logits, 1).float().cpu().numpy(), state
 
     def _advance(self, tokens: Tensor, state: list[list[Tensor]]) -> list[list[Tensor]]:
         states = [self.cells[0].advance(self._first(tokens), state[0])]
@@ -111,7 +122,7 @@ class _Network:
         first = self.cells[0]
         if self.vectors is None:
             return first.kernel.matrix + first.bias
-        return first.project(self.vectors) if len(self.vectors) <= _LARGEST_TABLE else None
+        return first.project(self.vectors) if len(self.vectors) <= LARGEST_TABLE else None
 
     def _tensors(self, states: Sequence[Any]) -> list[Tensor]:
         # NumPy where rows were put together, half precision where the layers have read.
@@ -120,9 +131,6 @@ class _Network:
 
     def _zeros(self, rows: int) -> list[list[Tensor]]:
         return [[self.bias.new_zeros(rows, cell.units)] * cell.num_states for cell in self.cells]
-
-    def _versions(self) -> list[int]:
-        return [0 if tensor.is_inference() else tensor._version for tensor in self.sources]
 
 
 class _Rounded:

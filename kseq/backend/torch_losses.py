@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from kseq.backend import torch_read_out
+
 CHUNK = 2**20  # logits in a chunk: 4 MiB of float32
 FEWEST_ROWS = 64  # below, a matrix product does not reach its speed
 SMALLEST = 1e-30  # below, float32 loses digits of a probability
@@ -45,6 +47,9 @@ def linear_cross_entropy(
         return loss, nats.t()
     rows, ids = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1).long()
     weight, bias = weight.to(rows.dtype), bias.to(rows.dtype)
+    if torch_read_out.suits(rows, weight):
+        loss, nats = torch_read_out.linear_cross_entropy(rows, weight, bias, ids)
+        return loss, nats.view(targets.shape)
     loss, nats = _LinearCrossEntropy.apply(rows, weight, bias, ids, torch.is_grad_enabled())
     return loss, nats.view(targets.shape)
 

@@ -6,16 +6,22 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from typing import Any
 
 from kseq import backend
+from kseq.backend import compiled
 from kseq.cli.printing import print_report
 
 
 def devices(options: argparse.Namespace) -> None:
     """Print the devices the engine sees, the one used by default first."""
     found = backend.devices()
-    report = {"engine": backend.engine(), "devices": [asdict(device) for device in found]}
+    report: dict[str, Any] = {"engine": backend.engine()}
+    report["devices"] = [asdict(device) for device in found]
     lines = [f"engine {backend.engine()}", *map(_in_words, found)]
+    if backend.engine() == "torch":
+        report["recurrences"] = compiled.describe()
+        lines.append(f"recurrences on the CPU: {compiled.describe()}")
     print_report(report, "\n".join(lines), options.json)
 
 

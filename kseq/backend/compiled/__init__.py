@@ -1,8 +1,9 @@
 """C++ for the recurrences, built once by the user's own compiler and kept for the next process.
 
 Nothing here knows an engine.  `library(kept)` gives the functions of `recurrence.cpp` for numbers
-kept as "float", "double" or "Half" (bfloat16); where there is no compiler, or it cannot build
-them, it gives None and the engine's own operations do the same work more slowly.
+kept as "float", "double" or "Half" (bfloat16), for "float" those of `decoding.cpp` too; where
+there is no compiler, or it cannot build them, it gives None and the engine's own operations do
+the same work more slowly.
 
 The environment variable KSEQ_COMPILED=0 turns it off, CXX names the compiler, XDG_CACHE_HOME the
 folder of caches (~/.cache).  A library is made for this processor, so its name holds a hash of
@@ -77,6 +78,22 @@ def find_compiler() -> str | None:
     return next((path for path in map(shutil.which, names) if path), None)
 
 
+def describe() -> str:
+    """Say in a few words how recurrences run on a CPU: compiled, or why not.
+
+    Example:
+        >>> with disabled():
+        ...     describe()
+        "the engine's operations (C++ is turned off)"
+    """
+    if not enabled():
+        return "the engine's operations (C++ is turned off)"
+    compiler = find_compiler()
+    if compiler is None:
+        return "the engine's operations (no C++ compiler was found)"
+    return f"C++ by {compiler}, built on first use"
+
+
 def _cache_folder() -> Path:
     caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     return Path(caches) / "kseq" / "compiled"
@@ -108,14 +125,19 @@ def _build(compiler: str, kept: str, path: Path) -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         target = Path(scratch) / path.name
-        source = str(SOURCES / "recurrence.cpp")
-        command = [compiler, *FLAGS, f"-DKSEQ_KEPT={kept}", source, "-o", str(target)]
+        sources = [str(SOURCES / name) for name in _sources(kept)]
+        command = [compiler, *FLAGS, f"-DKSEQ_KEPT={kept}", *sources, "-o", str(target)]
         try:
             _run([*command, "-fopenmp"])
         except subprocess.CalledProcessError:
             _run(command)  # one thread where the compiler has no OpenMP
         os.replace(target, path)
     log.info("kseq: compiled in %.1f s to %s", time.perf_counter() - began, path)
+
+
+def _sources(kept: str) -> tuple[str, ...]:
+    others = ("decoding.cpp", "read_out.cpp") if kept == "float" else ()
+    return ("recurrence.cpp", *others)
 
 
 def _fingerprint(compiler: str) -> str:

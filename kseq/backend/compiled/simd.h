@@ -83,8 +83,11 @@ inline void store(Half* to, Vec<float> v, int count = Simd<float>::W) {
   std::memcpy(to, &half, count >= Simd<float>::W ? sizeof half : count * sizeof(Half));
 }
 
-// e^y - 1 to a relative 1e-7: with y = n ln 2 + r it is 2^n (e^r - 1) + (2^n - 1).
-inline Vec<float> expm1(Vec<float> y) {
+// y = n ln 2 + r: 2^n, and e^r - 1 to a relative 1e-7.
+struct Split {
+  Vec<float> power, rest;
+};
+inline Split split(Vec<float> y) {
   typedef int32_t Ints __attribute__((vector_size(BYTES)));
   const Vec<float> zero = {};
   y = y > 80.0f ? zero + 80.0f : y;  // the inverse of e^80 is not yet denormal
@@ -101,7 +104,15 @@ inline Vec<float> expm1(Vec<float> y) {
   const Ints exponent = (__builtin_convertvector(n, Ints) + 127) << 23;
   Vec<float> power;
   std::memcpy(&power, &exponent, sizeof power);
-  return power * p + (power - 1.0f);
+  return {power, p};
+}
+inline Vec<float> exponential(Vec<float> y) {
+  const Split s = split(y);
+  return s.power * s.rest + s.power;
+}
+inline Vec<float> expm1(Vec<float> y) {
+  const Split s = split(y);
+  return s.power * s.rest + (s.power - 1.0f);
 }
 inline Vec<double> expm1(Vec<double> y) {
   for (int i = 0; i < Simd<double>::W; i++) y[i] = std::expm1(y[i] > 700 ? 700 : y[i]);
