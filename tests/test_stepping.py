@@ -175,6 +175,32 @@ def test_a_language_model_gets_the_weights_of_kerass_steps(options, by_keras):
     assert_same_run(found, expected, tolerance=5e-6)
 
 
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize("straight", [True, False])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_one_pass_over_many_weights_gives_kerass_whatever_their_strides(
+    optimizer, straight, by_keras, monkeypatch
+):
+    from kseq.backend import torch_updates
+
+    def fit():
+        model = tiny("gru")
+        for variable in model.trainable_variables:
+            if not straight and len(variable.shape) == 2:
+                variable.value.data = variable.value.detach().t().contiguous().t()
+        model.compile(OPTIMIZERS[optimizer]())
+        history = model.fit(kseq.SequentialBatches(draw_ids(120), 3, 5), epochs=2, verbose=0)
+        return model, history.history
+
+    monkeypatch.setattr(torch_updates, "FUSED_FROM", 1)
+    assert_same_run(fit(), by_keras(fit), tolerance=5e-6)
+
+
+@pytest.mark.engine("torch")
+def test_initial_weights_lie_in_memory_from_front_to_back():
+    assert all(v.value.is_contiguous() for v in tiny("lstm").trainable_variables)
+
+
 def test_in_bfloat16_the_loss_is_kerass_to_its_precision(by_keras):
     options = {"dtype": "mixed_bfloat16", "num_layers": 2}
     _, found = fit_language_model(**options)

@@ -73,7 +73,9 @@ class Update:
         self.decayed = [w for w, does in zip(weights, decays, strict=False) if does]
         self.first, self.second = (self._state_of(n) for n in ("_momentums", "_velocities"))
         self.momentums = self._state_of("momentums")
-        self.fuses = sum(w.numel() for w in weights) >= FUSED_FROM
+        # The fused kernel reads memory front to back, whatever the strides.
+        lie_straight = all(t.is_contiguous() for t in (*weights, *self.first, *self.second))
+        self.fuses = lie_straight and sum(w.numel() for w in weights) >= FUSED_FROM
         # An infinite count makes the kernel's own correction of Adam's bias one.
         self.counts = [w.new_tensor(math.inf) for w in weights] if self.fuses else []
 

@@ -49,7 +49,7 @@ class SeededInitializer(keras.initializers.Initializer):
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         rng = np.random.default_rng(self.seed)
         weight = sum(self._draw(rng, tuple(shape)) for _ in range(self.summed))
-        return keras.ops.convert_to_tensor(np.asarray(weight, "float32"), dtype=dtype)
+        return keras.ops.convert_to_tensor(np.ascontiguousarray(weight, "float32"), dtype=dtype)
 
     def get_config(self) -> dict[str, Any]:
         names = ("preset", "role", "seed", "fan", "summed")
