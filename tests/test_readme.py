@@ -15,6 +15,7 @@ LITTLE = {
     "train": ["--epochs", "1", "--units", "8", "--run-dir", "run", "--overwrite", "--quiet"],
     "forecast": ["--epochs", "1", "--run-dir", "run", "--overwrite", "--quiet"],
     "figures": ["clipping"],
+    "benchmark": ["--engines=torch", "--subjects=overhead", "--rounds=1", "--seconds=0.01"],
 }
 
 
