@@ -47,6 +47,15 @@ def pytest_addoption(parser):
     parser.addoption("--network", action="store_true", help="run tests that need the network")
 
 
+def pytest_sessionstart(session):
+    """On a new machine the compiler speaks once: not while a test listens to standard error."""
+    if os.environ["KERAS_BACKEND"] == "torch":
+        from kseq.backend import compiled
+
+        for kept in ("float", "double", "Half"):
+            compiled.library(kept)
+
+
 def pytest_collection_modifyitems(config, items):
     kept = [item for item in items if _belongs(item, config)]
     dropped = [item for item in items if not _belongs(item, config)]

@@ -253,6 +253,14 @@ def test_without_a_compiler_there_is_no_library(empty_cache, monkeypatch):
     assert not empty_cache.exists()
 
 
+def test_without_a_home_there_is_no_library(empty_cache, monkeypatch):
+    def missing():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(compiled, "_cache_folder", missing)
+    assert compiled.library("float") is None
+
+
 def test_a_compiler_that_fails_leaves_nothing_behind(empty_cache, tmp_path, monkeypatch, caplog):
     failing = "sys.exit(print('x.h: error: no such instructions', file=sys.stderr) or 1)"
     monkeypatch.setenv("CXX", compiler_that(tmp_path, failing))

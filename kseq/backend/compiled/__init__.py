@@ -66,7 +66,7 @@ def _library(kept: str) -> ctypes.CDLL | None:
         return None
     try:
         return _loaded(compiler, kept, _cache_folder())
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # no home: RuntimeError
         log.info("kseq: recurrences are not compiled for %s: %s", kept, _reason(error))
         return None
 
