@@ -24,7 +24,8 @@ class Recipe:
     reaches: str
 
 
-_BOOK_TEXT = {"max_tokens": 10_000, "valid": 10_000, "keep": "last"}
+# The first 10,000 characters, lines joined as the book joins them.
+_BOOK_TEXT = {"max_tokens": 10_000, "valid": 10_000, "separator": "", "keep": "last"}
 
 RECIPES = {
     # Dive into Deep Learning 9.3: 500 epochs of SGD at 2, clipped at 1.
@@ -33,7 +34,7 @@ RECIPES = {
         {
             **_BOOK_TEXT,
             "cell": "lstm",
-            "init": "d2l",
+            "init": "torch",
             "optimizer": "sgd",
             "learning_rate": 2.0,
             "epochs": 500,
