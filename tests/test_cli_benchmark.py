@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from benchmark_cases import SIZES, workers_here
-from command_line import refused, works
+from command_line import kseq, refused, works
 
 from kseq.benchmark import running
+from kseq.benchmark.result import Row
 
 TINY = [
     "--quick",
@@ -76,3 +77,17 @@ def test_pictures_are_written_and_kept(engine):
 )
 def test_what_cannot_be_used_is_refused(words, found):
     assert found in refused(2, "benchmark", *words)
+
+
+def test_what_was_measured_before_ctrl_c_is_shown(monkeypatch):
+    row = Row("training", "training, gru", "torch", "kseq", "tokens/s", 9.0, 8.0, 10.0, 1)
+
+    def stopped(plan, tell, result):
+        result.rows.append(row)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "benchmark", stopped)
+    said = kseq("benchmark", *TINY, "--json")
+
+    assert said.code == 130
+    assert said.report["rows"][0]["median"] == 9.0

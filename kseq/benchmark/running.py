@@ -118,10 +118,11 @@ class Plan:
 Tell = Callable[[str, float], None]
 
 
-def benchmark(plan: Plan, tell: Tell | None = None) -> Result:
+def benchmark(plan: Plan, tell: Tell | None = None, result: Result | None = None) -> Result:
     """Measure all of a plan, and return what came of it; failures are part of it.
 
     tell: called with what begins now and about how many seconds are left.
+    result: filled case by case and returned, for one who wants what there is when stopped.
 
     Raises:
         UsageError: none of the engines is installed, or nothing is to be measured.
@@ -133,13 +134,18 @@ def benchmark(plan: Plan, tell: Tell | None = None) -> Result:
             f"subjects: must be measured with what else is chosen, found {plan.subjects} with "
             "--quick; leave --quick out, or choose more subjects"
         )
-    result = Result(machine(), versions(), plan.num_threads, plan.num_rounds, plan.length)
+    result = empty_result(plan) if result is None else result
     result.skipped += skipped
     clock = _Clock(plan, tell)
     _measure_cases(plan, result, clock)
     _measure_memory(plan, result, clock)
     _measure_start_up(plan, result, clock)
     return result
+
+
+def empty_result(plan: Plan) -> Result:
+    """Return a result that knows its machine and versions and has no rows yet."""
+    return Result(machine(), versions(), plan.num_threads, plan.num_rounds, plan.length)
 
 
 def _installed(plan: Plan) -> tuple[str, ...]:

@@ -22,16 +22,28 @@ def benchmark(options: argparse.Namespace) -> None:
             picture that cannot be written.
     """
     from kseq.benchmark import running
-    from kseq.benchmark.table import in_words
 
     plan = _plan(options)
     pictures = _pictures(options)
+    result = running.empty_result(plan)
     told = Progress(1, options.quiet or not sys.stderr.isatty())
-    with told:
-        told.note(f"about {clock(plan.expected_seconds())}")
-        result = running.benchmark(
-            plan, lambda name, left: told.note(f"{name}  {clock(left)} left")
-        )
+    try:
+        with told:
+            told.note(f"about {clock(plan.expected_seconds())}")
+            running.benchmark(
+                plan, lambda name, left: told.note(f"{name}  {clock(left)} left"), result
+            )
+    except BaseException:
+        # Stopped on the way: what has been measured is shown all the same.
+        if result.rows:
+            _show(result, pictures, options)
+        raise
+    _show(result, pictures, options)
+
+
+def _show(result: Any, pictures: dict[str, Path], options: argparse.Namespace) -> None:
+    from kseq.benchmark.table import in_words
+
     files = _draw(result, pictures)
     report: dict[str, Any] = {**_command(options), **result.to_dict(), "files": files}
     words = [*in_words(result), *(f"  {file}" for file in files)]
