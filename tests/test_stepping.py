@@ -303,3 +303,21 @@ def test_a_metric_of_tokens_on_a_forecaster_is_kerass_to_update():
     model.compile(metrics=[kseq.Perplexity()])
 
     assert not programs.SeriesProgram.of(model).gives_nats
+
+
+@pytest.mark.slow
+@pytest.mark.engine("torch")
+@pytest.mark.usefixtures("recurrences")
+@pytest.mark.parametrize("cell", ["simple_rnn", "gru", "lstm"])
+def test_what_is_switched_on_by_size_changes_nothing(cell, by_keras):
+    """Small models do not reach the fused updates, the threads and the packed products."""
+    ids = np.random.default_rng(0).integers(1, 28, 32 * 35 * 3 + 1)
+
+    def fit():
+        vocab = kseq.Vocab([chr(97 + i) for i in range(27)])
+        model = kseq.LanguageModel(vocab, cell=cell, units=256, num_layers=2, seed=1)
+        model.compile(kseq.clipped_optimizer("adam", 0.002))
+        history = model.fit(kseq.SequentialBatches(ids, 32, 35), epochs=2, verbose=0)
+        return model, history.history
+
+    assert_same_run(fit(), by_keras(fit), tolerance=1e-4)
