@@ -164,7 +164,7 @@ def shown_path(path: str | os.PathLike[str], width: int = 100) -> str:
         'books/story.txt'
     """
     line = "".join(letter if letter.isprintable() else "?" for letter in os.fspath(path))
-    return _cut(line, width)
+    return _cut(line, width) or "''"
 
 
 def _cut(line: str, width: int) -> str:

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import os
 import socket
@@ -5,13 +6,16 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from kseq.data.downloads import NAMED_TEXTS, NamedText, Patience, cache_folder, download, find_text
+from kseq.checks import shown_path
+from kseq.data.connections import Patience
+from kseq.data.downloads import NAMED_TEXTS, NamedText, cache_folder, download, find_text
 from kseq.errors import FileError
 
 CONTENT = b"the time traveller " * 5000
@@ -33,11 +37,84 @@ class Answers(BaseHTTPRequestHandler):
     def whole(self):
         self.send(CONTENT)
 
-    def moved(self):
+    def redirect(self, location):
         self.send_response(302)
-        self.send_header("Location", "/whole")
+        self.send_header("Location", location)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def moved(self):
+        self.redirect("/whole")
+
+    def moved_to_another_host(self):
+        self.redirect(f"http://localhost:{self.server.server_port}/whole")  # type: ignore[attr-defined]
+
+    def moved_to_a_login_page(self):
+        self.redirect("/page")
+
+    def moved_in_circles(self):
+        self.redirect("/moved_in_circles")
+
+    def moved_to_a_file(self):
+        self.redirect("file:///etc/passwd")
+
+    def moved_to_ftp(self):
+        self.redirect("ftp://127.0.0.1/whole")
+
+    def moved_nowhere(self):
+        self.redirect("http://[not an address/")
+
+    def failing(self):
+        self.send(b"", status=500)
+
+    def forbidden(self):
+        self.send(b"<html>", status=403)
+
+    def empty(self):
+        self.send(b"")
+
+    def packed(self):
+        body = gzip.compress(CONTENT)
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def in_chunks(self, *sizes):
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for size in sizes:
+            self.wfile.write(b"%x\r\n%s\r\n" % (size, CONTENT[:size]))
+        self.close_connection = True
+
+    def chunked(self):
+        self.in_chunks(19, 19 * 4998, 19, 0)
+
+    def chunked_short(self):
+        self.in_chunks(19, 19 * 4998)
+
+    def chunked_nonsense(self):
+        self.in_chunks(19)
+        self.wfile.write(b"not a size\r\n")
+
+    def endless(self):
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.released.is_set():  # type: ignore[attr-defined]
+            self.wfile.write(CONTENT)
+
+    def length_too_small(self):
+        self.send(CONTENT, length=50_000)
+
+    def length_too_large(self):
+        self.send(CONTENT[:-1], length=10**12)
+
+    def length_no_number(self):
+        self.send(CONTENT, length="many")
 
     def short(self):
         self.send(CONTENT[:50_000])
@@ -70,6 +147,13 @@ class Answers(BaseHTTPRequestHandler):
             if self.server.released.wait(0.05):  # type: ignore[attr-defined]
                 break
             self.wfile.write(CONTENT[start : start + 1])
+
+    def dripping_headers(self):
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n")
+        for _ in range(100):
+            if self.server.released.wait(0.05):  # type: ignore[attr-defined]
+                break
+            self.wfile.write(b"X: y\r\n")
 
     def no_http(self):
         self.wfile.write(b"+OK this is another protocol\r\n")
@@ -125,7 +209,9 @@ def refused(text: NamedText, path: Path, patience: Patience = PATIENCE) -> str:
     return str(raised.value)
 
 
-@pytest.mark.parametrize("how", ["whole", "moved"])
+@pytest.mark.parametrize(
+    "how", ["whole", "moved", "moved_to_another_host", "chunked", "length_no_number"]
+)
 def test_a_good_download_is_the_file_alone(text, tmp_path, how):
     path = tmp_path / "new" / "folder" / "sometext.txt"
     assert download(answered(text, how), path, PATIENCE) == path
@@ -145,6 +231,20 @@ def test_a_good_download_is_the_file_alone(text, tmp_path, how):
         ("stalled", "found no data for 0.3 s"),
         ("silent", "found no data for 0.3 s"),
         ("no_http", "found "),
+        ("empty", "found 0 of 95,000 bytes"),
+        ("failing", "found HTTP 500 Internal Server Error"),
+        ("forbidden", "found HTTP 403 Forbidden"),
+        ("moved_to_a_login_page", "found an HTML page, perhaps a login page"),
+        ("moved_in_circles", "found HTTP 302 The HTTP server returned a redirect error"),
+        ("moved_to_a_file", "found HTTP 302 "),
+        ("moved_to_ftp", "found unknown url type: ftp"),
+        ("moved_nowhere", "found Invalid IPv6 URL"),
+        ("packed", "found it packed (gzip), which nobody asked for"),
+        ("chunked_short", "found "),
+        ("chunked_nonsense", "found "),
+        ("endless", "found more than 95,000 bytes"),
+        ("length_too_small", "found 50,000 of 95,000 bytes"),
+        ("length_too_large", "found 94,999 of 95,000 bytes"),
     ],
 )
 def test_a_bad_download_leaves_nothing_and_says_where_to_put_the_file(text, tmp_path, how, found):
@@ -155,9 +255,10 @@ def test_a_bad_download_leaves_nothing_and_says_where_to_put_the_file(text, tmp_
     assert len(message) <= 280
 
 
-def test_a_dripping_download_ends(text, tmp_path):
+@pytest.mark.parametrize("how", ["dripping", "dripping_headers"])
+def test_a_dripping_download_ends(text, tmp_path, how):
     patience = replace(PATIENCE, whole=0.2)
-    message = refused(answered(text, "dripping"), tmp_path / "sometext.txt", patience)
+    message = refused(answered(text, how), tmp_path / "sometext.txt", patience)
     assert "found it unfinished after 0.2 s" in message
 
 
@@ -183,9 +284,9 @@ def test_a_resolver_that_hangs_is_left_behind(text, tmp_path, monkeypatch):
     assert time.monotonic() - start < 10
 
 
-def test_a_killed_download_leaves_no_file_of_that_name(text, tmp_path):
+def test_a_killed_download_leaves_nothing_usable_and_the_next_one_works(text, tmp_path):
     code = (
-        "import sys; from kseq.data.downloads import *\n"
+        "import sys; from pathlib import Path; from kseq.data.downloads import *\n"
         "text = NamedText('t', 'a.txt', 95_000, '', sys.argv[1], 'none', '')\n"
         "download(text, Path(sys.argv[2]))"
     )
@@ -201,6 +302,18 @@ def test_a_killed_download_leaves_no_file_of_that_name(text, tmp_path):
     process.wait()
     assert not path.exists()
 
+    assert download(text, path, PATIENCE).read_bytes() == CONTENT
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_downloads_at_once_give_one_whole_file(text, tmp_path):
+    path = tmp_path / "new" / "sometext.txt"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: download(text, path, PATIENCE), range(8)))
+    assert found == [path] * 8
+    assert path.read_bytes() == CONTENT
+    assert list(path.parent.iterdir()) == [path]
+
 
 def test_a_folder_that_cannot_be_made(text, tmp_path):
     (tmp_path / "file").write_bytes(b"")
@@ -208,11 +321,68 @@ def test_a_folder_that_cannot_be_made(text, tmp_path):
         download(text, tmp_path / "file" / "sometext.txt", PATIENCE)
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_to(text, tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(FileError, match=r"the folder must exist and be writable"):
-        download(text, tmp_path / "sometext.txt", PATIENCE)
+def as_nobody(work):
+    """Run `work` in a child without root's rights; return what it returned, a string."""
+    heard, saying = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            os.write(saying, work().encode())
+        finally:
+            os._exit(0)
+    os.close(saying)
+    with os.fdopen(heard) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
+
+
+def message_of(call):
+    try:
+        return f"no error: {call()}"
+    except FileError as error:
+        return str(error)
+
+
+@pytest.fixture
+def open_path(tmp_path):
+    """Let others pass through the folders above: pytest makes them for one user alone."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.engine("torch")
+def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_any_connection(
+    text, open_path, monkeypatch
+):
+    folder = open_path / "cache"
+    folder.mkdir(mode=0o555)
+    nowhere = replace(text, url="http://kseq.invalid/x")
+    said = as_nobody(lambda: message_of(lambda: download(nowhere, folder / "a.txt", PATIENCE)))
+    assert said == (
+        f"{shown_path(folder)}: must be a folder for downloads, found Permission denied; "
+        "make it writable, or set XDG_CACHE_HOME or --data-dir"
+    )
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_nobody_may_look_into_is_told(text, open_path, mode):
+    folder = open_path / "given"
+    folder.mkdir()
+    (folder / text.file_name).write_bytes(CONTENT)
+    folder.chmod(mode)
+    said = as_nobody(lambda: message_of(lambda: find_text(text, folder)))
+    folder.chmod(0o755)
+    assert said == (
+        f"{shown_path(folder / text.file_name)}: must be readable, found Permission denied; "
+        "check its permissions"
+    )
 
 
 def test_a_disk_that_fills(text, tmp_path):

@@ -11,6 +11,7 @@ from kseq.cli.folder import require_free
 from kseq.cli.pictures import SUFFIXES, write_picture
 from kseq.cli.printing import print_report
 from kseq.cli.progress import Progress, clock
+from kseq.data.files import made_folder
 from kseq.errors import UsageError
 
 
@@ -88,8 +89,8 @@ def _draw(result: Any, pictures: dict[str, Path]) -> list[str]:
     measured = {row.subject for row in result.rows}
     files = [(name, path) for name, path in pictures.items() if name in measured]
     for name, path in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(draw[name](result.to_dict()), path)
+        with made_folder(path.parent):
+            write_picture(draw[name](result.to_dict()), path)
     return [str(path) for _, path in files]
 
 

@@ -17,6 +17,7 @@ from kseq.cli.folder import require_free
 from kseq.cli.forecast_options import LESSONS as NAMES
 from kseq.cli.pictures import picture_files, write_pictures
 from kseq.cli.printing import print_report
+from kseq.data.files import made_folder
 from kseq.version import __version__
 
 # Cell, gain of the recurrent matrix, bias of the gate that keeps the old state: what gates do is
@@ -50,8 +51,7 @@ def figures(options: argparse.Namespace) -> None:
     require_free(out, outputs, options.overwrite, option="--out")
     report: dict[str, Any] = {"kseq": __version__, "engine": backend.engine(), "seed": seed}
     words: list[str] = []
-    with on_device(options.device):
-        out.mkdir(parents=True, exist_ok=True)
+    with on_device(options.device), made_folder(out):
         for name in names:
             report[name], lines = _draw(name, seed, out, options.quiet)
             words += [*lines, *(f"  {file}" for file in report[name]["files"]), ""]

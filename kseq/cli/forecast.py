@@ -11,7 +11,7 @@ from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
 from kseq.cli.printing import print_report
 from kseq.cli.progress import Progress, loss_line
-from kseq.cli.series import read_table, sources
+from kseq.cli.series import FORMAT, read_table, sources
 from kseq.errors import UsageError
 
 SINES = ("sine-rnn", "sine-lstm")
@@ -26,7 +26,7 @@ FIGURES = (
     "intervals",
     "forecast",
 )
-_OF_A_CSV = ("column", "time", "fill")
+_OF_A_CSV = ("column", "time", "fill", *FORMAT)
 _OF_A_PLAN = ("kind", "window", "units", "num_layers", "head", "scaling", "batch_size")
 _OF_PARTS = ("learning_rate", "train", "valid")
 

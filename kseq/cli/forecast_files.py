@@ -13,7 +13,7 @@ import numpy as np
 from kseq.cli.forecast_report import Outlook
 from kseq.cli.pictures import picture_files, write_pictures
 from kseq.cli.printing import finite
-from kseq.data.files import write_text
+from kseq.data.files import made_folder, write_text
 
 # Only a calibrated model has these.
 _OF_INTERVALS = ("intervals", "forecast")
@@ -23,7 +23,11 @@ def write_files(
     found: Any, ahead: Outlook, report: dict[str, Any], run_dir: Path
 ) -> dict[str, str]:
     """Write everything a study has found; return where it is."""
-    run_dir.mkdir(parents=True, exist_ok=True)
+    with made_folder(run_dir):
+        return _written(found, ahead, report, run_dir)
+
+
+def _written(found: Any, ahead: Outlook, report: dict[str, Any], run_dir: Path) -> dict[str, str]:
     subject = found.subject
     found.model.save(run_dir / "model.keras")
     write_text(run_dir / "forecast.csv", as_csv(ahead, subject.xlabel, subject.ylabel))

@@ -43,9 +43,9 @@ def _add_series(group: Any) -> None:
         type=choice("fill", ("previous", "linear")),
         help="empty cells: with the previous value, or on a line between neighbours (refuse them)",
     )
-    group.add_argument("--delimiter", default=",", help="between cells (%(default)s)")
-    group.add_argument("--decimal", default=".", help="the decimal mark (%(default)s)")
-    group.add_argument("--encoding", default="utf-8", help="of the file (%(default)s)")
+    group.add_argument("--delimiter", help="between cells (,)")
+    group.add_argument("--decimal", help="the decimal mark (.)")
+    group.add_argument("--encoding", help="of the file (utf-8)")
     group.add_argument("--season", type=size("season", 2**20), help="points in a season")
 
 

@@ -7,6 +7,8 @@ import argparse
 from kseq.data.tables import TableSeries, read_series
 from kseq.errors import UsageError
 
+FORMAT = ("delimiter", "decimal", "encoding")
+
 
 def sources(named: list[str]) -> tuple[str | None, str | None]:
     """Return the table and the model file among what was named, each if there is one.
@@ -30,10 +32,13 @@ def read_table(
     """Return the column the options name, or `column`, or the only one with numbers."""
     return read_series(
         table,
-        column=options.column or column,
-        time=options.time or time,
+        column=column if options.column is None else options.column,
+        time=time if options.time is None else options.time,
         fill=options.fill,
-        delimiter=options.delimiter,
-        decimal=options.decimal,
-        encoding=options.encoding,
+        **{name: value for name, value in _format(options) if value is not None},
     )
+
+
+def _format(options: argparse.Namespace) -> list[tuple[str, str | None]]:
+    """Return what the options say of how the file is written; None is `read_series`'s own way."""
+    return [(name, getattr(options, name)) for name in FORMAT]

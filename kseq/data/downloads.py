@@ -6,26 +6,17 @@ SHA-256 is an error wherever it lies; it is neither used nor removed, for it may
 A download takes its name only after its size and hash are found right.
 """
 
+import errno
 import hashlib
 import os
-import threading
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
 
 from kseq.checks import shown_path
-from kseq.data.files import atomic_path
+from kseq.data.connections import Patience, RefusedError, received
+from kseq.data.files import NotWrittenError, atomic_path
 from kseq.errors import FileError
-
-CONNECT_SECONDS = 8.0
-STALL_SECONDS = 30.0
-WHOLE_SECONDS = 300.0
-_BLOCK_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -39,15 +30,6 @@ class NamedText:
     url: str
     cleaning: str
     edition: str
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How many seconds to wait for a connection, for the next bytes, and for the whole file."""
-
-    connect: float = CONNECT_SECONDS
-    stall: float = STALL_SECONDS
-    whole: float = WHOLE_SECONDS
 
 
 NAMED_TEXTS: Mapping[str, NamedText] = {
@@ -85,7 +67,7 @@ def find_text(text: NamedText, data_dir: str | os.PathLike[str] | None = None) -
     """
     for folder in _folders(data_dir):
         path = folder / text.file_name
-        if path.exists():
+        if _is_there(path):
             return _verified(path, text)
     return download(text, cache_folder() / text.file_name)
 
@@ -100,14 +82,12 @@ def download(text: NamedText, path: Path, patience: Patience | None = None) -> P
     _make_folder(path.parent)
     try:
         with atomic_path(path) as part, part.open("wb") as file:
-            for block in _checked(_received(text.url, patience or Patience()), text):
+            for block in _checked(received(text.url, patience or Patience()), text):
                 file.write(block)
-    except _RefusedError as error:
+    except RefusedError as error:
         raise _failed(text, path, str(error)) from error.__cause__
-    except FileError:
-        raise
-    except OSError as error:
-        raise _failed(text, path, f"found {error.strerror or error} while writing it") from error
+    except NotWrittenError as error:
+        raise _failed(text, path, f"found {error.found} while writing it") from error
     return path
 
 
@@ -128,10 +108,6 @@ def cache_folder() -> Path:
         ) from error
 
 
-class _RefusedError(Exception):
-    """What was found in place of the file."""
-
-
 def _folders(data_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
     if data_dir is not None:
         if not Path(data_dir).is_dir():
@@ -145,14 +121,19 @@ def _folders(data_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
     yield cache_folder()
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def _verified(path: Path, text: NamedText) -> Path:
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise FileError(
-            f"{shown_path(path)}: must be readable, found {error.strerror}; check its permissions"
-        ) from error
+        raise _unreadable(path, error) from error
     if found != text.sha256:
         raise FileError(
             f"{shown_path(path)}: must have SHA-256 {text.sha256[:16]}..., found {found[:16]}...; "
@@ -161,9 +142,17 @@ def _verified(path: Path, text: NamedText) -> Path:
     return path
 
 
+def _unreadable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        f"{shown_path(path)}: must be readable, found {error.strerror}; check its permissions"
+    )
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise FileError(
             f"{shown_path(folder)}: must be a folder for downloads, found {error.strerror}; "
@@ -171,38 +160,20 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _received(url: str, patience: Patience) -> Iterator[bytes]:
-    deadline = time.monotonic() + patience.whole
-    request = urllib.request.Request(url, headers={"User-Agent": "kseq"})
-    try:
-        with _opener(patience).open(request) as response:
-            while block := response.read1(_BLOCK_BYTES):
-                yield block
-                if time.monotonic() > deadline:
-                    raise _RefusedError(f"found it unfinished after {patience.whole:g} s")
-    except TimeoutError as error:
-        raise _RefusedError(f"found no data for {patience.stall:g} s") from error
-    except HTTPError as error:
-        error.close()
-        raise _RefusedError(f"found HTTP {error.code} {error.reason}"[:60]) from error
-    except (OSError, HTTPException, ValueError) as error:
-        raise _RefusedError(f"found {_reason(error)}") from error
-
-
 def _checked(blocks: Iterator[bytes], text: NamedText) -> Iterator[bytes]:
     digest, size = hashlib.sha256(), 0
     for block in blocks:
         if size == 0 and block.lstrip()[:5].lower() in (b"<!doc", b"<html"):
-            raise _RefusedError("found an HTML page, perhaps a login page")
+            raise RefusedError("found an HTML page, perhaps a login page")
         size += len(block)
         if size > text.size:
-            raise _RefusedError(f"found more than {text.size:,} bytes")
+            raise RefusedError(f"found more than {text.size:,} bytes")
         digest.update(block)
         yield block
     if size < text.size:
-        raise _RefusedError(f"found {size:,} of {text.size:,} bytes")
+        raise RefusedError(f"found {size:,} of {text.size:,} bytes")
     if digest.hexdigest() != text.sha256:
-        raise _RefusedError(f"found SHA-256 {digest.hexdigest()[:16]}...")
+        raise RefusedError(f"found SHA-256 {digest.hexdigest()[:16]}...")
 
 
 def _failed(text: NamedText, path: Path, found: str) -> FileError:
@@ -211,55 +182,3 @@ def _failed(text: NamedText, path: Path, found: str) -> FileError:
         f"{text.name}: the download from {host} must give the right file, {found}; "
         f"place it by hand at {shown_path(path, 110)}"
     )
-
-
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return (getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)[:50]
-
-
-def _opener(patience: Patience) -> urllib.request.OpenerDirector:
-    class Plain(_Patient, HTTPConnection):
-        waits = patience
-
-    class Secure(_Patient, HTTPSConnection):
-        waits = patience
-
-    class PlainHandler(urllib.request.HTTPHandler):
-        def http_open(self, req: urllib.request.Request) -> Any:
-            return self.do_open(Plain, req)
-
-    class SecureHandler(urllib.request.HTTPSHandler):
-        def https_open(self, req: urllib.request.Request) -> Any:
-            return self.do_open(Secure, req)
-
-    return urllib.request.build_opener(PlainHandler, SecureHandler)
-
-
-class _Patient:
-    """A connection with one bound on all of connecting and another on each wait for data.
-
-    Resolving a name has no timeout of its own and may hang offline, and each address of a name
-    would get the whole timeout; so connecting runs beside us and is left behind when it is late.
-    """
-
-    waits: Patience
-    sock: Any
-
-    def connect(self) -> None:
-        failures: list[Exception] = []
-        worker = threading.Thread(target=self._try_to_connect, args=(failures,), daemon=True)
-        worker.start()
-        worker.join(self.waits.connect)
-        if worker.is_alive():
-            raise ConnectionError(f"no connection within {self.waits.connect:g} s")
-        if failures:
-            raise failures[0]
-        self.sock.settimeout(self.waits.stall)
-
-    def _try_to_connect(self, failures: list[Exception]) -> None:
-        self.timeout = self.waits.connect
-        try:
-            super().connect()  # type: ignore[misc]
-        except Exception as error:
-            failures.append(error)

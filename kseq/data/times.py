@@ -1,7 +1,8 @@
 """Times of a series: read from cells, put in order, looked over for repeats and gaps.
 
 Numbers, or ISO 8601 dates and times of day: all with a time zone, and then told in UTC, or all
-without.  `2024-01` is the first of the month.  What comes after the microsecond is left out.
+without.  `2024-01` is the first of the month.  What comes after the microsecond is left out, and
+dates from the year 9000 on, which stand for "never", are refused.
 """
 
 from array import array
@@ -16,6 +17,8 @@ LARGEST_GAP = 1.5  # times the median step; the 31 days of a month are 1.02 of t
 
 _MICROSECOND, _MICROSECONDS_A_DAY = timedelta(microseconds=1), 86_400_000_000
 _EPOCH = datetime(1970, 1, 1)
+# What follows has its dates too, and nothing draws those after 9999.
+_LAST_YEAR = 9000
 
 
 class Clock:
@@ -63,7 +66,8 @@ class Clock:
             self._number(first)
         except ValueError:
             zoned = _moment(first).tzinfo is not None
-            self.rule = f"an ISO 8601 date {'with' if zoned else 'without'} a time zone, as above"
+            zone = "with" if zoned else "without"
+            self.rule = f"an ISO 8601 date {zone} a time zone, as above, before year {_LAST_YEAR}"
             self._kept = array("q")
             self._epoch = _EPOCH.replace(tzinfo=UTC) if zoned else _EPOCH
             return self._date
@@ -71,8 +75,11 @@ class Clock:
         return self._finite
 
     def _date(self, cell: str) -> int:
+        moment = _moment(cell)
+        if moment.year >= _LAST_YEAR:
+            raise ValueError(cell)
         try:
-            return (_moment(cell) - self._epoch) // _MICROSECOND
+            return (moment - self._epoch) // _MICROSECOND
         except TypeError as error:  # one of the two has a time zone and the other has none
             raise ValueError(cell) from error
 

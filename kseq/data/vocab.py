@@ -12,17 +12,15 @@ import json
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kseq.checks import non_negative_int, positive_int, shown, shown_path
+from kseq.checks import non_negative_int, positive_int, shown
 from kseq.data.coding import code_points
 from kseq.data.files import write_text
-from kseq.errors import DataError, FileError, ModelFileError, UsageError
-
-UNKNOWN = "<unk>"
+from kseq.data.vocab_files import UNKNOWN, checked_content, read_json
+from kseq.errors import DataError, UsageError
 
 
 class Vocab:
@@ -170,10 +168,10 @@ class Vocab:
             ModelFileError: no list of different strings that starts with `<unk>`, or counts that
                 do not match.
         """
-        tokens, counts = _checked_content(content)
+        tokens, counts = checked_content(content)
         vocab = cls()
         vocab.token_freqs = Counter(
-            {token: count for token, count in zip(tokens, counts, strict=True) if count}
+            {token: count for token, count in zip(tokens[1:], counts[1:], strict=True) if count}
         ).most_common()
         vocab._set_tokens(tokens)
         return vocab
@@ -195,15 +193,7 @@ class Vocab:
             FileError: the file is missing or cannot be read.
             ModelFileError: it is no vocabulary.
         """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_bytes()))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise _no_vocabulary(f"{shown_path(path)}: no JSON") from error
-        except OSError as error:
-            raise FileError(
-                f"{shown_path(path)}: must be a readable vocabulary file, found "
-                f"{error.strerror}; check the path"
-            ) from error
+        return cls.from_dict(read_json(path))
 
     def _character_ids(self) -> np.ndarray:
         """Return the ids by code point; the last entry, 0, serves all code points beyond."""
@@ -252,34 +242,6 @@ def _room_beside(start: list[str], max_size: int | None) -> int | None:
             f"choose {len(start)} or more"
         )
     return room
-
-
-def _checked_content(content: Any) -> tuple[list[str], list[int]]:
-    tokens = content.get("tokens") if isinstance(content, dict) else None
-    if not isinstance(tokens, list) or tokens[:1] != [UNKNOWN]:
-        raise _no_vocabulary(f"no tokens starting with {UNKNOWN}")
-    for token in tokens:
-        if not isinstance(token, str):
-            raise _no_vocabulary(f"the token {shown(token)}")
-    if len(set(tokens)) < len(tokens):
-        raise _no_vocabulary(f"{shown(Counter(tokens).most_common(1)[0][0])} twice")
-    return tokens, _checked_counts(content.get("counts", [0] * len(tokens)), len(tokens))
-
-
-def _checked_counts(counts: Any, length: int) -> list[int]:
-    if not isinstance(counts, list) or len(counts) != length:
-        raise _no_vocabulary("counts that do not match the tokens")
-    for count in counts:
-        if type(count) is not int or count < 0:
-            raise _no_vocabulary(f"the count {shown(count)}")
-    return counts
-
-
-def _no_vocabulary(found: str) -> ModelFileError:
-    return ModelFileError(
-        f"vocabulary: must be a list of different strings, {UNKNOWN} first, found {found}; "
-        "save it again with Vocab.save or model.save"
-    )
 
 
 def _is_character(token: Any) -> bool:
