@@ -217,6 +217,16 @@ def test_the_switches_turn_it_off(monkeypatch):
     assert compiled.library("double") is None
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_went_forward_in_cpp_goes_back_in_it_when_it_is_turned_off_between(kind):
+    leaves = drawn(kind, 3, 2, 2, 4)
+    expected, _ = gradients(run(kind, leaves), leaves)
+    results = run(kind, leaves)
+    with compiled.disabled():
+        found, _ = gradients(results, leaves)
+    close(found, expected, 0)
+
+
 def test_what_cannot_be_compiled_is_left_to_pytorch():
     inputs, h, W, R, b = drawn("simple_rnn", 3, 2, 2, 4)
     other = [leaf.detach().half() for leaf in (inputs, h, W, R, b)]
@@ -268,6 +278,14 @@ def test_a_compiler_that_fails_leaves_nothing_behind(empty_cache, tmp_path, monk
         assert compiled.library("float") is None
     assert "no such instructions" in caplog.text
     assert list(empty_cache.iterdir()) == []
+    told = compiled.describe()
+    assert "could not be built: x.h: error: no such instructions" in told
+    assert told.startswith("the engine's operations")
+
+
+def test_what_was_built_is_told_by_its_compiler():
+    assert compiled.library("float") is not None
+    assert compiled.describe() == f"C++ by {compiled.find_compiler()}"
 
 
 def test_a_library_is_compiled_once_and_said_so(empty_cache, tmp_path, monkeypatch, caplog):

@@ -320,4 +320,5 @@ def test_what_is_switched_on_by_size_changes_nothing(cell, by_keras):
         history = model.fit(kseq.SequentialBatches(ids, 32, 35), epochs=2, verbose=0)
         return model, history.history
 
-    assert_same_run(fit(), by_keras(fit), tolerance=1e-4)
+    # Measured: 3e-6, for Adam divides by second moments that are near zero.  A step is 2e-3.
+    assert_same_run(fit(), by_keras(fit), tolerance=1e-5)

@@ -31,8 +31,7 @@ def arguments(kind, T=4, B=3, H=2, dtype=torch.float64):
 
 def apply(kind, tensors, mask=None):
     """Give the outputs of a kind as a tuple, (all h) or (all h, last c)."""
-    x = tensors[0]
-    found = torch_recurrences.function_of(kind, x).apply(*tensors, mask)
+    found = torch_recurrences.FUNCTIONS[kind].apply(*tensors, mask)
     return found if isinstance(found, tuple) else (found,)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kseq.backend import Device
+from kseq.data.token_ids import check_ids
 
 
 def devices() -> list[Device]:
@@ -67,6 +68,28 @@ def apply_if_finite(norm: Any, apply: Callable[[], None], variables: Sequence[An
     return jnp.where(finite, 0, 1).astype("int32")
 
 
+def reader(model: Any, variable: Any) -> Callable[[], float]:
+    """Return a function that reads a scalar variable, in the middle of `fit` too."""
+    return lambda: np.asarray(_newest(model, variable)).item()
+
+
+def _newest(model: Any, variable: Any) -> Any:
+    """Return a variable's value; while `fit` runs Keras keeps those that change elsewhere."""
+    state = getattr(model, "_jax_state", None)
+    if not state or model._jax_state_synced:
+        return variable.value
+    variables = [*model.optimizer.variables, *model.metrics_variables]
+    values = [*state["optimizer_variables"], *state["metrics_variables"]]
+    pairs = zip(variables, values, strict=True)
+    return next(value for each, value in pairs if each is variable)
+
+
+def reading_waits(model: Any) -> bool:
+    """Whether reading a value waits for a device: JAX always computes behind the scenes."""
+    del model
+    return True
+
+
 def compile_step(model: Any, weights: Any = None) -> _Decoder:
     """Return step(ids (B, T), state) -> (logits (B, T, V) as NumPy, state), compiled once.
 
@@ -84,15 +107,23 @@ class _Decoder:
         self.compiled_read = jax.jit(self._read)
 
     def __call__(self, ids: Any, state: Any) -> tuple[np.ndarray, Any]:
+        if state is None:  # a text begins; those drawn later are from the vocabulary
+            self._check(ids)
         logits, state = self.compiled(*self._values(state), ids, state)
         return np.asarray(logits, dtype="float32"), state
 
     def read(self, ids: np.ndarray, counts: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
         """Read of each row of ids (B, T) its first tokens: logits (B, V) after them, and state."""
+        self._check(ids)
         values = self._values(state)
         state = self.model.zero_state(len(ids)) if state is None else state
         logits, state = self.compiled_read(*values, ids, counts, state)
         return np.asarray(logits, dtype="float32"), state
+
+    def _check(self, ids: Any) -> None:
+        vocab = getattr(self.model, "vocab", None)
+        if vocab is not None:  # a forecaster reads numbers
+            check_ids("ids", ids, len(vocab))
 
     def _values(self, state: Any) -> list[list[Any]]:
         if state is None or not self.variables:
@@ -116,6 +147,15 @@ class _Decoder:
 
         start = (jnp.zeros((len(ids), len(self.model.vocab)), "float32"), state)
         return jax.lax.fori_loop(0, counts.max(), advance, start)
+
+
+def random_state() -> dict[str, Any]:
+    """Return nothing: JAX has no generator of its own: seeds are variables."""
+    return {}
+
+
+def set_random_state(states: Mapping[str, Any]) -> None:
+    """Do nothing, for there is nothing to put back."""
 
 
 @partial(jax.jit, static_argnums=0)

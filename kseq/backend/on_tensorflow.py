@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseq.backend import Device
+from kseq.data.token_ids import check_ids
 
 
 def devices() -> list[Device]:
@@ -61,6 +62,18 @@ def apply_if_finite(norm: Any, apply: Callable[[], None], variables: Sequence[An
     return tf.cond(tf.math.is_finite(norm), applied, lambda: tf.constant(1, tf.int32))
 
 
+def reader(model: Any, variable: Any) -> Callable[[], float]:
+    """Return a function that reads a scalar variable, in the middle of `fit` too."""
+    del model
+    return lambda: variable.numpy().item()
+
+
+def reading_waits(model: Any) -> bool:
+    """Whether reading a value may wait for a device."""
+    del model
+    return True
+
+
 def compile_step(model: Any, weights: Any = None) -> _Decoder:
     """Return step(ids (B, T), state) -> (logits (B, T, V) as NumPy, state), traced once a shape.
 
@@ -77,14 +90,22 @@ class _Decoder:
         self.traced_read = tf.function(self._read)
 
     def __call__(self, ids: Any, state: Any) -> tuple[np.ndarray, Any]:
+        if state is None:  # a text begins; those drawn later are from the vocabulary
+            self._check(ids)
         logits, state = self.traced(tf.constant(ids), state)
         return tf.cast(logits, tf.float32).numpy(), state
 
     def read(self, ids: np.ndarray, counts: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
         """Read of each row of ids (B, T) its first tokens: logits (B, V) after them, and state."""
+        self._check(ids)
         state = self.model.zero_state(len(ids)) if state is None else state
         logits, state = self.traced_read(tf.constant(ids), tf.constant(counts), state)
         return logits.numpy(), state
+
+    def _check(self, ids: Any) -> None:
+        vocab = getattr(self.model, "vocab", None)
+        if vocab is not None:  # a forecaster reads numbers
+            check_ids("ids", ids, len(vocab))
 
     def _advance(self, ids: Any, state: Any) -> Any:
         return self.model(ids, initial_state=state, return_state=True, training=False)
@@ -101,6 +122,15 @@ class _Decoder:
         logits = tf.zeros((len(ids), len(self.model.vocab)))
         start = (tf.zeros((), last.dtype), logits, state)
         return tf.while_loop(lambda t, *_: t < last, advance, start)[1:]
+
+
+def random_state() -> dict[str, Any]:
+    """Return nothing: Keras draws from seeds that are variables."""
+    return {}
+
+
+def set_random_state(states: Mapping[str, Any]) -> None:
+    """Do nothing, for there is nothing to put back."""
 
 
 def gradient(function: Callable[[list[Any]], Any], tensors: Sequence[Any]) -> tuple[Any, list[Any]]:

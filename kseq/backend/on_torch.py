@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,6 +45,35 @@ def apply_if_finite(norm: Tensor, apply: Callable[[], None], variables: Sequence
     if finite:
         apply()
     return torch.tensor(0 if finite else 1, dtype=torch.int32)
+
+
+def random_state() -> dict[str, np.ndarray]:
+    """Return the states of PyTorch's own generators, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        states |= {f"cuda:{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    return {name: state.numpy() for name, state in states.items()}
+
+
+def set_random_state(states: Mapping[str, np.ndarray]) -> None:
+    """Put back what `random_state` returned, on the devices that are here."""
+    for name, state in states.items():
+        if name == "cpu":
+            torch.set_rng_state(torch.from_numpy(state))
+        elif torch.cuda.is_available():
+            torch.cuda.set_rng_state(torch.from_numpy(state), name)
+
+
+def reader(model: Any, variable: Any) -> Callable[[], float]:
+    """Return a function that reads a scalar variable, in the middle of `fit` too."""
+    del model
+    # Keras writes to the same tensor as long as the variable lives.
+    return variable.value.item
+
+
+def reading_waits(model: Any) -> bool:
+    """Whether reading a value waits for a device."""
+    return any(variable.value.device.type != "cpu" for variable in model.trainable_variables)
 
 
 def gradient(

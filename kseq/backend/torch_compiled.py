@@ -59,15 +59,11 @@ def _suits(inputs: Tensor, recurrent: Tensor) -> bool:
 
 def _call(name: str, shape: Sequence[int], *tensors: Tensor | None) -> None:
     """Call a C++ function with (T, B, H) and the addresses of contiguous tensors."""
-    library = compiled.library(KEPT[_dtype_of(tensors)])
+    assert tensors[0] is not None
+    library = compiled.built(KEPT[tensors[0].dtype])
     sizes = _Sizes(*shape, torch.get_num_threads())
     addresses = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
     getattr(library, name)(sizes, *addresses)
-
-
-def _dtype_of(tensors: Sequence[Tensor | None]) -> torch.dtype:
-    assert tensors[0] is not None
-    return tensors[0].dtype
 
 
 def _project(inputs: Tensor, kernel: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kseq.backend.decoding import DecodingWeights, RecurrentWeights
 from kseq.backend.torch_decoding_compiled import LARGEST_TABLE, CompiledNetwork, compiled_network
+from kseq.data.token_ids import check_ids
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Weights = Callable[[], DecodingWeights | None]
@@ -97,6 +98,8 @@ class _Network:
 
     def read(self, ids: np.ndarray, state: Any) -> tuple[np.ndarray, list[list[Tensor]]]:
         """Return the logits (B, T, V) for ids (B, T), one step after the other, and the state."""
+        if state is None:  # a text begins; those drawn later are from the vocabulary
+            check_ids("ids", ids, len(self.bias))
         columns = torch.from_numpy(np.ascontiguousarray(ids.T)).to(self.device)
         state = self._zeros(len(ids)) if state is None else [self._tensors(s) for s in state]
         logits = []

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kseq.backend import compiled
 from kseq.backend.decoding import DecodingWeights, RecurrentWeights
+from kseq.data.token_ids import check_ids
 from kseq.errors import DataError
 
 # In the order of decoding.cpp's; with the number of states.
@@ -97,10 +98,7 @@ class CompiledNetwork:
         to = self.addresses(*[state.data_ptr() for state in after])
         threads = torch.get_num_threads()
         if self.step(self.decoder, B, threads, ids.ctypes.data, given, to, logits):
-            raise DataError(
-                f"ids: must be tokens of the vocabulary, 0 to {self.vocab_size - 1}, found "
-                f"{ids.min()} to {ids.max()}; encode the text with the model's own vocabulary"
-            )
+            check_ids("ids", ids, self.vocab_size)
         return after
 
     def _given(self, state: Any, rows: int) -> list[Tensor]:

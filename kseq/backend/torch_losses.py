@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from kseq.backend import torch_read_out
 
@@ -54,7 +52,7 @@ def linear_cross_entropy(
     return loss, nats.view(targets.shape)
 
 
-class _LinearCrossEntropy(Function):
+class _LinearCrossEntropy(torch_read_out.MeanWithGradients):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, learns: bool
@@ -75,16 +73,6 @@ class _LinearCrossEntropy(Function):
             ctx.save_for_backward(slopes.hidden, slopes.weight, slopes.bias)
         ctx.mark_non_differentiable(nats)
         return nats.mean(), nats
-
-    @staticmethod
-    @once_differentiable  # which hides the names of the arguments
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        found = ctx.saved_tensors
-        if float(grads[0]) != 1.0:
-            found = [grads[0].to(slope.dtype) * slope for slope in found]
-        return (*found, None, None)
 
 
 def _nats(logits: Tensor, p: Tensor, target: Tensor) -> Tensor:

@@ -37,7 +37,22 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(hidden.contiguous(), weight, bias, targets, learns)
 
 
-class _LinearCrossEntropy(Function):
+class MeanWithGradients(Function):
+    """A mean whose forward part saves its gradients by hidden, weight and bias."""
+
+    @staticmethod
+    @once_differentiable  # which hides the names of the arguments
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        """Return what was saved, times the gradient of the mean."""
+        found = ctx.saved_tensors
+        if float(grads[0]) != 1.0:
+            found = [grads[0].to(slope.dtype) * slope for slope in found]
+        return (*found, None, None)
+
+
+class _LinearCrossEntropy(MeanWithGradients):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, learns: bool
@@ -55,23 +70,11 @@ class _LinearCrossEntropy(Function):
         ctx.mark_non_differentiable(nats)
         return nats.mean(), nats
 
-    @staticmethod
-    @once_differentiable  # which hides the names of the arguments
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        found = ctx.saved_tensors
-        if float(grads[0]) != 1.0:
-            found = [grads[0] * slope for slope in found]
-        return (*found, None, None)
-
 
 def _run(hidden: Tensor, weight: Tensor, *others: Tensor | None) -> None:
     bias, targets, nats, d, d_hidden = (_address(each) for each in others)
     sizes = (*hidden.shape, weight.shape[1], torch.get_num_threads())
-    library = compiled.library()
-    assert library is not None
-    library.linear_cross_entropy(
+    compiled.built().linear_cross_entropy(
         *(ctypes.c_int64(size) for size in sizes),
         *(_address(hidden), _address(weight), *(ctypes.c_int64(n) for n in weight.stride())),
         *(bias, targets, nats, d, d_hidden),

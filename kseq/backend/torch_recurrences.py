@@ -16,7 +16,9 @@ from torch import Tensor
 from kseq.backend import torch_compiled, torch_kernels, torch_through_time
 from kseq.backend.torch_kernels import Weights
 
-FUNCTIONS = {
+# On projected inputs x (T, B, G H), `apply(x, h0, [c0,] R, [b,] mask)`, with b for "gru" alone and
+# a mask (T, B) or None, gives all h (T, B, H), for "lstm" also the last c (B, H).
+FUNCTIONS: dict[str, Any] = {
     "simple_rnn": torch_through_time.SimpleRNN,
     "gru": torch_through_time.GRU,
     "gru_reset_before": torch_through_time.GRUResetBefore,
@@ -64,16 +66,6 @@ def _run(
     return run(kind, inputs, states, weights, mask)
 
 
-def function_of(kind: str, x: Tensor) -> Any:
-    """Return the autograd function that runs `kind` on projected inputs x (T, B, G H).
-
-    Its `apply(x, h0, [c0,] R, [b,] mask)`, with b for "gru" alone and a mask (T, B) or None,
-    gives all h (T, B, H), for "lstm" also the last c (B, H).
-    """
-    del x
-    return FUNCTIONS[kind]
-
-
 def _has_kernel(kind: str, inputs: Tensor) -> bool:
     """Tell whether PyTorch's own kernel is the fastest way."""
     if inputs.device.type != "cpu":
@@ -100,7 +92,7 @@ def _run_function(
     if not torch.is_grad_enabled():
         # The functions keep nothing for the gradient when no argument asks for one.
         arguments = [None if each is None else each.detach() for each in arguments]
-    outputs = function_of(kind, x).apply(*arguments)
+    outputs = FUNCTIONS[kind].apply(*arguments)
     outputs, *cells = outputs if isinstance(outputs, tuple) else [outputs]
     return outputs.transpose(0, 1), [outputs[-1], *cells]
 

@@ -33,11 +33,6 @@ class Update:
         if self.step is not None:
             self._read_settings()
 
-    @property
-    def is_fast(self) -> bool:
-        """Whether Keras's own code is left out."""
-        return self.step is not None
-
     @torch.no_grad()
     def __call__(self, grads: list[Any]) -> None:
         """Update the weights, the optimizer's state and its counters."""

@@ -32,8 +32,10 @@ FLAGS = (
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 )
 MOST_SECONDS = 300
+MOST_SHOWN = 100
 log = logging.getLogger("kseq")
 _off: list[str] = []
+_failures: dict[str, str] = {}
 
 
 @contextmanager
@@ -59,6 +61,16 @@ def library(kept: str = "float") -> ctypes.CDLL | None:
     return _library(kept) if enabled() else None
 
 
+def built(kept: str = "float") -> ctypes.CDLL:
+    """Return what `library` gave before, though it may have been turned off since.
+
+    For gradients: what went forward in C++ has kept what only C++ reads.
+    """
+    found = _library(kept)
+    assert found is not None
+    return found
+
+
 @cache
 def _library(kept: str) -> ctypes.CDLL | None:
     compiler = find_compiler()
@@ -67,7 +79,8 @@ def _library(kept: str) -> ctypes.CDLL | None:
     try:
         return _loaded(compiler, kept, _cache_folder())
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # no home: RuntimeError
-        log.info("kseq: recurrences are not compiled for %s: %s", kept, _reason(error))
+        _failures[kept] = _reason(error)
+        log.info("kseq: recurrences are not compiled for %s: %s", kept, _failures[kept])
         return None
 
 
@@ -81,6 +94,8 @@ def find_compiler() -> str | None:
 def describe() -> str:
     """Say in a few words how recurrences run on a CPU: compiled, or why not.
 
+    Whether the compiler can build them is found out by building them, if nothing has yet.
+
     Example:
         >>> with disabled():
         ...     describe()
@@ -91,7 +106,10 @@ def describe() -> str:
     compiler = find_compiler()
     if compiler is None:
         return "the engine's operations (no C++ compiler was found)"
-    return f"C++ by {compiler}, built on first use"
+    if library() is None:
+        reason = _failures["float"][:MOST_SHOWN]
+        return f"the engine's operations (C++ by {compiler} could not be built: {reason})"
+    return f"C++ by {compiler}"
 
 
 def _cache_folder() -> Path:
