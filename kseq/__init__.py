@@ -65,6 +65,7 @@ _HOMES = {
     "train": "kseq.training",
     "load_model": "kseq.saving",
     "inspect_model": "kseq.saving",
+    "import_weights": "kseq.saving",
     "k_step": "kseq.forecasting",
     "errors_ahead": "kseq.forecasting",
     "backtest": "kseq.forecasting",
@@ -150,7 +151,7 @@ if TYPE_CHECKING:
     from kseq.nn.schedules import schedule
     from kseq.nn.series_batches import SeriesBatches
     from kseq.nn.through_time import state_gradients, truncation
-    from kseq.saving import inspect_model, load_model
+    from kseq.saving import import_weights, inspect_model, load_model
     from kseq.training import train
 
 

@@ -12,8 +12,9 @@ from kseq.cli.forecast_files import as_csv
 from kseq.cli.forecast_report import Outlook, forecast_in_words, outlook
 from kseq.cli.printing import print_report
 from kseq.cli.series import read_table
-from kseq.data.files import write_text
+from kseq.data.files import made_folder, write_text
 from kseq.errors import UsageError
+from kseq.saving import check_model_file
 
 
 def forecast_with(model_file: str, table: str | None, options: argparse.Namespace) -> None:
@@ -27,6 +28,7 @@ def forecast_with(model_file: str, table: str | None, options: argparse.Namespac
 
     if options.run_dir:
         require_free(Path(options.run_dir), ["forecast.csv"], options.overwrite)
+    check_model_file(model_file, kind="Forecaster")
     with on_device(options.device):
         model = kseq.load_model(model_file, kind="Forecaster")
         subject = _subject(model, model_file, table, options)
@@ -56,6 +58,6 @@ def _subject(model: Any, model_file: str, table: str | None, options: argparse.N
 
 def _written(ahead: Outlook, subject: Any, options: argparse.Namespace) -> str:
     path = Path(options.run_dir) / "forecast.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, as_csv(ahead, subject.xlabel, subject.ylabel))
+    with made_folder(path.parent):
+        write_text(path, as_csv(ahead, subject.xlabel, subject.ylabel))
     return str(path)

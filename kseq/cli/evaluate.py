@@ -21,7 +21,10 @@ def evaluate(options: argparse.Namespace) -> None:
     `kseq train` gives them; any other text is counted itself.
     """
     import kseq
+    from kseq.saving import check_model_file
 
+    # A bad file is refused before an engine takes seconds to start.
+    check_model_file(options.model, kind="LanguageModel")
     with on_device(options.device):
         model = kseq.load_model(options.model, kind="LanguageModel")
         corpus, trained_on = evaluation_texts(model, options)

@@ -19,7 +19,10 @@ def generate(options: argparse.Namespace) -> None:
     sampling = {name: getattr(options, name) for name in names}
     Sampling(**sampling)
     import kseq
+    from kseq.saving import check_model_file
 
+    # A bad file is refused before an engine takes seconds to start.
+    check_model_file(options.model, kind="LanguageModel")
     with on_device(options.device):
         model = kseq.load_model(options.model, kind="LanguageModel")
         _note_clamped(options, len(model.vocab))
@@ -51,7 +54,7 @@ def _note_clamped(options: argparse.Namespace, vocab_size: int) -> None:
 
 def _facts_in_words(facts: dict[str, Any]) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
-    provenance = facts["provenance"]
+    provenance = facts["provenance"] or {}
     rows: Sequence[tuple[str, str]] = [
         ("file", f"{facts['file']}, {facts['bytes'] / 2**20:.2f} MiB"),
         ("model", f"{facts['kind']}: {settings}"),
@@ -60,7 +63,12 @@ def _facts_in_words(facts: dict[str, Any]) -> str:
         ("trained", _training_in_words(provenance)),
         ("saved", f"{facts['date_saved']}, Keras {facts['keras_version']}"),
     ]
-    return "\n".join(f"{name:8}{value}" for name, value in rows)
+    return "\n".join(f"{name:8}{_printable(value)}" for name, value in rows)
+
+
+def _printable(value: str) -> str:
+    # A name in a file may hold what moves a terminal's cursor.
+    return "".join(letter if letter.isprintable() else "?" for letter in value)
 
 
 def _vocabulary(facts: dict[str, Any]) -> str:
@@ -69,26 +77,39 @@ def _vocabulary(facts: dict[str, Any]) -> str:
 
 def _source_in_words(kind: str, provenance: dict[str, Any]) -> list[tuple[str, str]]:
     if kind != "Forecaster":
-        return _text_in_words(provenance["corpus"])
-    series = provenance["series"]
+        return _text_in_words(provenance.get("corpus"))
+    series = provenance.get("series")
     if series is None:
         return [("series", "unknown")]
-    parts = f"points 0 to {series['train']:,} of {series['points']:,}"
-    return [("series", f"{series['name']}, column {series['column']}, {parts}")]
+    told = _Told(series)
+    parts = f"points 0 to {told['train']} of {told['points']}"
+    return [("series", f"{told['name']}, column {told['column']}, {parts}")]
 
 
 def _text_in_words(corpus: dict[str, Any] | None) -> list[tuple[str, str]]:
     if corpus is None:
         return [("text", "unknown")]
-    tokens = f"tokens {corpus['start']:,} to {corpus['stop']:,} of {corpus['total']:,}"
+    told = _Told(corpus)
+    tokens = f"tokens {told['start']} to {told['stop']} of {told['total']}"
     return [
-        ("text", f"{corpus['name']} by {corpus['level']}, cleaning {corpus['cleaning']}, {tokens}"),
-        ("sha256", corpus["sha256"]),
+        ("text", f"{told['name']} by {told['level']}, cleaning {told['cleaning']}, {tokens}"),
+        ("sha256", told["sha256"]),
     ]
 
 
+class _Told:
+    """The facts of a file in words; what it does not tell is unknown."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+
+    def __getitem__(self, name: str) -> str:
+        value = self.facts.get(name, "unknown")
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def _training_in_words(provenance: dict[str, Any]) -> str:
-    results = dict(provenance["results"])
+    results = dict(provenance.get("results", {}))
     weights = [f"weights of epoch {results.pop('epoch'):.0f}"] if "epoch" in results else []
     figures = [f"{name} {value:.4f}" for name, value in results.items()]
-    return ", ".join([f"{provenance['epochs']} epochs", *weights, *figures])
+    return ", ".join([f"{provenance.get('epochs', 0)} epochs", *weights, *figures])
