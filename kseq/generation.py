@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kseq.checks import non_negative_int, positive_int, shown
-from kseq.errors import UsageError
+from kseq.errors import NumericalError, UsageError
 
 Step = Callable[[Any, Any], tuple[np.ndarray, Any]]
 
@@ -122,10 +122,14 @@ def generate_ids(
 
     Each prompt, ids (P,) with P at least 1, is read once from a zero state; after that a token
     costs one step whatever the length of the text behind it.
+
+    Raises:
+        NumericalError: the logits after a prompt are NaN, as those of a model that diverged are.
     """
     if max_new_tokens == 0:
         return
     logits, state = read_prompts(step, prompts)
+    _check_finite(logits)
     generators = sampling.generators(len(prompts))
     for produced in range(max_new_tokens):
         ids = draw(logits, sampling, generators)
@@ -225,6 +229,15 @@ def _kept_count(descending: np.ndarray, sampling: Sampling) -> np.ndarray:
         return count
     short = np.cumsum(descending, axis=-1) < sampling.top_p
     return np.minimum(count, short.sum(-1, keepdims=True) + 1)
+
+
+def _check_finite(logits: np.ndarray) -> None:
+    # Minus infinity rules a token out; the largest of a row with NaN is NaN.
+    if not np.isfinite(logits.max(-1)).all():
+        raise NumericalError(
+            "logits: must be numbers, found NaN or infinity after the prompt; the model's weights "
+            "are not finite or far too large: load an earlier file, or train again"
+        )
 
 
 def _check_temperature(temperature: object) -> None:

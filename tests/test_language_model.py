@@ -271,3 +271,8 @@ def test_the_configuration_makes_the_same_model():
     assert twin.get_config() == model.get_config()
     assert twin.vocab == VOCAB
     assert same(twin.get_weights(), model.get_weights())
+
+
+def test_a_vocabulary_of_nothing_is_refused():
+    with pytest.raises(UsageError, match=r"^vocab: must hold a token besides <unk>, found none; "):
+        kseq.LanguageModel(kseq.Vocab(), "gru", 2, 1)

@@ -110,3 +110,69 @@ def test_evaluate_does_not_drift():
     model.evaluate(x, y, batch_size=1, sample_weight=weights, verbose=0)
     (metric,) = model._compile_metrics.metrics
     assert totals(metric) == pytest.approx(exact_totals(weights.ravel()), rel=1e-7)
+
+
+def varied(count, mean, seed):
+    """Give `count` float32 nats as a language model's: many small ones, some large, mean `mean`."""
+    return np.random.default_rng(seed).gamma(0.7, mean / 0.7, count).astype("float32")
+
+
+def assert_exact(metric, exact_nats, tokens):
+    """Check the totals, and the perplexity, against sums in float64."""
+    assert totals(metric)[1] == tokens
+    assert totals(metric)[0] == pytest.approx(exact_nats, rel=1e-7)
+    assert float(metric.result()) == pytest.approx(math.exp(exact_nats / tokens), rel=1e-6)
+
+
+def added(tokens, mean, batch=32 * 35):
+    """Give the metric that counted so many varied nats by `add_nats`, and their sum in float64."""
+    import torch
+
+    metric, exact, pool = kseq.Perplexity(), 0.0, varied(1000 * batch, mean, seed=1)
+    # Sums of the pool's batches in float64; each pass reads it from another token on.
+    for start in range(tokens // batch):
+        at = (start * batch + start // 1000) % (len(pool) - batch)
+        nats = pool[at : at + batch]
+        exact += float(nats.sum(dtype="float64"))
+        metric.add_nats(torch.from_numpy(nats))
+    return metric, exact
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize("mean", [0.05, 1.4, 5.0])
+@pytest.mark.parametrize(
+    "tokens", [10**6, pytest.param(10**8, marks=pytest.mark.slow)], ids=["1e6", "1e8"]
+)
+def test_varied_nats_of_planned_steps_add_up_exactly(tokens, mean):
+    tokens -= tokens % (32 * 35)
+    metric, exact = added(tokens, mean)
+    assert_exact(metric, exact, tokens)
+
+
+@pytest.mark.parametrize(
+    "updates", [27, pytest.param(2700, marks=pytest.mark.slow)], ids=["1e6", "1e8"]
+)
+def test_varied_logits_add_up_exactly(updates):
+    """Two tokens whose logits differ by d: log(1 + exp(-d)) nats, here from 0.007 to 5."""
+    metric, exact, tokens = kseq.Perplexity(), 0.0, 0
+    shape, rng = (50, 1000), np.random.default_rng(2)
+    margins = rng.uniform(-5, 5, shape).astype("float32")
+    logits = np.stack([margins, np.zeros_like(margins)], -1)
+    ids = np.zeros(shape, "int32")
+    for update in range(updates):
+        kept = int(rng.choice([500, 750, 1000]))
+        chosen = np.s_[:, :kept] if update % 2 else np.s_[:, -kept:]
+        wide = margins[chosen].astype("float64")
+        exact += float(np.logaddexp(0.0, -wide).sum())
+        tokens += wide.size
+        metric.update_state(ids[chosen], logits[chosen])
+    assert_exact(metric, exact, tokens)
+
+
+def test_plain_float32_sums_of_varied_nats_would_drift():
+    batches = varied(10**6, 1.4, seed=1).reshape(-1, 100)
+    running = np.float32(0)
+    for nats in batches:
+        running += nats.sum()
+    exact = float(batches.sum(dtype="float64"))
+    assert abs(running / exact - 1) > 1e-6

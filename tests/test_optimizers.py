@@ -182,3 +182,10 @@ def test_a_schedule_makes_the_round_trip():
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(copy._learning_rate) is type(rate)
     assert copy._learning_rate.get_config() == rate.get_config()
+
+
+def test_clipping_by_value_is_refused_by_name():
+    with pytest.raises(
+        UsageError, match=r"^clipping: must be by a norm, found clipvalue, .*; choo"
+    ):
+        kseq.clipped_optimizer("adam", 0.1, clipvalue=1.0)

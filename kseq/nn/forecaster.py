@@ -24,6 +24,7 @@ from kseq.nn.programs import SeriesProgram
 from kseq.nn.provenance import NoteResults, Provenance
 from kseq.nn.recurrent_stack import CELLS
 from kseq.nn.rolling import roll
+from kseq.nn.weighing import ChecksWeights
 
 KINDS = ("mlp", *CELLS)
 SCALINGS = ("none", "standard", "window")
@@ -31,7 +32,7 @@ LARGEST_HORIZON = 2**20
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class Forecaster(CarriesState, SavedWhole, GivesIntervals, keras.Model):
+class Forecaster(ChecksWeights, CarriesState, SavedWhole, GivesIntervals, keras.Model):
     """A network that reads the last points of a series and gives the next ones.
 
     Args:

@@ -22,10 +22,12 @@ from kseq.nn.programs import TokenProgram
 from kseq.nn.provenance import NoteResults, Provenance
 from kseq.nn.recurrent_stack import CELLS
 from kseq.nn.stack import Stack
+from kseq.nn.token_feeding import ChecksIds
+from kseq.nn.weighing import ChecksWeights
 
 
 @keras.saving.register_keras_serializable(package="kseq")
-class LanguageModel(CarriesState, SavedWhole, keras.Model):
+class LanguageModel(ChecksIds, ChecksWeights, CarriesState, SavedWhole, keras.Model):
     """A recurrent network that gives, at every step, logits over the next token.
 
     Args:
@@ -80,6 +82,7 @@ class LanguageModel(CarriesState, SavedWhole, keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         _refuse_bidirectional(bidirectional)
+        _refuse_empty(vocab)
         self.vocab = vocab
         self.cell = one_of("cell", cell, CELLS)
         self.units = positive_int("units", units, most=2**16)
@@ -249,6 +252,11 @@ def _refuse_bidirectional(bidirectional: bool) -> None:
             "bidirectional: a language model must not see the token it is to predict, found "
             "bidirectional=True, whose backward half reads it; leave the option out"
         )
+
+
+def _refuse_empty(vocab: Vocab) -> None:
+    if len(vocab) < 2:
+        raise UsageError("vocab: must hold a token besides <unk>, found none; make it from a text")
 
 
 def _level_of(vocab: Vocab) -> str:

@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from kseq.backend import require_engine
+from kseq.nn.weighing import check_weights
 
 _IMPOSSIBLE = -1e30
 
@@ -26,7 +27,8 @@ class TokenTotals(keras.metrics.Metric):
 
     update_state takes y_true (B, T) token ids, y_pred (B, T, V) logits (or probabilities, with
     `from_logits=False`) and optionally sample_weight, (B, T) or (B,): a token counts as much as
-    its weight, and not at all where the mask of y_pred hides it.
+    its weight, and not at all where the mask of y_pred hides it.  Weights must be finite and not
+    negative: arrays that are not raise DataError, and tensors make the result NaN.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class TokenTotals(keras.metrics.Metric):
     default_name = "nats"
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        check_weights(sample_weight)
         nats = self._token_nats(y_true, y_pred)
         weights = _weights(nats, y_pred, sample_weight)
         # A weight of zero hides even a token whose probability is zero (0 times infinity).
@@ -131,6 +134,8 @@ def _weights(nats: Any, y_pred: Any, sample_weight: Any) -> Any:
         weights = weights * ops.cast(mask, weights.dtype)
     if sample_weight is not None:
         sample_weight = ops.cast(sample_weight, weights.dtype)
+        # Negative weights would shift the quotient without a word.
+        sample_weight = ops.where(sample_weight < 0, math.nan, sample_weight)
         missing = len(weights.shape) - len(sample_weight.shape)
         weights = weights * ops.reshape(sample_weight, (*sample_weight.shape, *[1] * missing))
     return weights

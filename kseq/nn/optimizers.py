@@ -10,7 +10,9 @@ Two meanings of clipping, both bounded by c:
                       direction of the step.
 
 With a NaN or infinite gradient the whole step is skipped, weights and optimizer state stay as
-they were, and `optimizer.skipped_steps` counts it.
+they were, and `optimizer.skipped_steps` counts it.  With the dtype policy "mixed_float16" Keras
+puts a `LossScaleOptimizer` around the optimizer, without which small gradients are lost; that
+skips such steps itself, and halves its scale.
 """
 
 from __future__ import annotations
@@ -58,6 +60,11 @@ def clipped_optimizer(
         1.0
     """
     name = one_of("optimizer", name, OPTIMIZERS)
+    if options.get("clipvalue") is not None:
+        raise UsageError(
+            "clipping: must be by a norm, found clipvalue, which clips each number by itself; "
+            "choose global_clipnorm or clipnorm"
+        )
     bound = _clipping(global_clipnorm, clipnorm)
     rate = DEFAULT_LEARNING_RATES[name] if learning_rate is None else learning_rate
     if not callable(rate):
@@ -124,8 +131,11 @@ class GuardedOptimizer:
 
 
 def skipped_steps(optimizer: Any) -> int:
-    """Return how many steps `optimizer` has skipped for a gradient that was not finite."""
-    count = getattr(optimizer, "skipped_steps", None)
+    """Return how many steps `optimizer` has skipped for a gradient that was not finite.
+
+    Those that Keras's `LossScaleOptimizer` skips around it are not among them.
+    """
+    count = getattr(getattr(optimizer, "inner_optimizer", optimizer), "skipped_steps", None)
     return 0 if count is None else int(ops.convert_to_numpy(count.value))
 
 
