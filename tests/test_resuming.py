@@ -1,7 +1,10 @@
-"""A run folder: a training that was stopped goes on as if it had not been, to the bit."""
+"""A run folder: a training that was stopped anywhere goes on as if it had not been, to the bit."""
 
 import json
 import shutil
+import signal
+import warnings
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -9,12 +12,53 @@ import pytest
 from language_cases import Interrupt, same, tiny
 
 import kseq
-from kseq import Corpus, DataError, FileError, RandomBatches, SequentialBatches, UsageError
+from kseq import (
+    Corpus,
+    DataError,
+    FileError,
+    NumericalError,
+    RandomBatches,
+    SequentialBatches,
+    UsageError,
+)
+from kseq.runs import folder
+from kseq.runs.checkpoints import read_checkpoint, write_checkpoint
+from kseq.training import checkpointing
 
 TIMES = ("tokens_per_second", "seconds", "seconds_left")
 EPOCHS, STEPS = 4, 3
-SAVED = ["best.keras", "checkpoint.keras"]
-FILES = {"settings.json", "history.json", "checkpoint.keras", "best.keras"}
+FILES = {"settings.json", "history.json", "best.keras"}
+
+
+class Ask(keras.callbacks.Callback):
+    """Sends a signal to this process after so many steps, or at an event of an epoch."""
+
+    def __init__(self, step=None, event=None, epoch=0):
+        super().__init__()
+        self.step, self.event, self.epoch, self.steps = step, event, epoch, 0
+
+    def ask(self):
+        signal.raise_signal(signal.SIGINT)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        if self.steps == self.step:
+            self.ask()
+
+    def on_test_begin(self, logs=None):
+        if (self.event, self.epoch) == ("judging begins", self.now):
+            self.ask()
+
+    def on_test_batch_end(self, batch, logs=None):
+        if (self.event, self.epoch, batch) == ("judging", self.now, 0):
+            self.ask()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (self.event, self.epoch) == ("epoch ends", self.now):
+            self.ask()
 
 
 def model_of(name, schedule):
@@ -26,129 +70,268 @@ def model_of(name, schedule):
 def on_random_batches(folder, **options):
     """Train on what is judged, so that every epoch is the best."""
     model, ids = model_of("adam", "one_cycle"), np.array([1, 2, 3] * 14)
+    judged = SequentialBatches(ids, 2, 4)
     return model, kseq.train(
-        model,
-        RandomBatches(ids, 3, 4),
-        EPOCHS,
-        validation=SequentialBatches(ids, 2, 4),
-        run_dir=folder,
-        **options,
+        model, RandomBatches(ids, 3, 4), EPOCHS, validation=judged, run_dir=folder, **options
     )
 
 
 def on_sequential_batches(folder, **options):
     """Train on other tokens than those judged, so that no epoch is better than the first."""
-    model = model_of("sgd", "plateau")
-    return model, kseq.train(
-        model,
-        SequentialBatches(np.array([1, 2] * 21), 3, 4),
-        EPOCHS,
-        validation=SequentialBatches(np.array([3, 4] * 10), 2, 4),
-        plateau=1,
-        keep="last",
-        run_dir=folder,
-        **options,
-    )
+    model, judged = model_of("sgd", "plateau"), SequentialBatches(np.array([3, 4] * 10), 2, 4)
+    batches = SequentialBatches(np.array([1, 2] * 21), 3, 4)
+    options = {"validation": judged, "plateau": 1, "keep": "last", **options}
+    return model, kseq.train(model, batches, EPOCHS, run_dir=folder, **options)
+
+
+def without_validation(folder, **options):
+    return on_sequential_batches(folder, validation=None, patience=3, **options)
 
 
 def without_times(records):
     return [{k: v for k, v in record.items() if k not in TIMES} for record in records]
 
 
-def state_of(optimizer):
-    return [keras.ops.convert_to_numpy(variable.value) for variable in optimizer.variables]
+def state_of(model):
+    variables = (*model.variables, *model.optimizer.variables)
+    return [keras.ops.convert_to_numpy(variable.value) for variable in variables]
 
 
-class Snapshots:
-    """Copies of a run folder as a `kill -9` would leave it: before each file is replaced."""
+def checkpoints(folder):
+    return sorted(path.name for path in folder.glob("checkpoint-*.npz"))
 
-    def __init__(self, folder, copies):
-        self.folder, self.copies, self.names = folder, copies, []
 
-    def saving(self, save):
-        def watched(model, path, **options):
-            if path.parent == self.folder:
-                self.names.append(f"{len(self.names)} {path.name}")
-                shutil.copytree(self.folder, self.copies / self.names[-1])
-            save(model, path, **options)
-
-        return watched
+@contextmanager
+def noted(words):
+    """Check that the user is warned; Keras's own warnings may be among ours."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    assert [str(w.message) for w in caught if words in str(w.message)]
 
 
 class Whole:
-    """A training that nothing stopped, with the snapshots taken on its way."""
+    """A training that nothing stopped."""
 
-    def __init__(self, train, tmp_path):
-        self.train, self.folder, self.copies = train, tmp_path / "run", tmp_path / "copies"
-        snapshots = Snapshots(self.folder, self.copies)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kseq.LanguageModel, "save", snapshots.saving(kseq.LanguageModel.save))
-            self.model, self.run = train(self.folder)
-        self.snapshots = snapshots.names
+    def __init__(self, train, folder):
+        self.train, self.folder = train, folder
+        self.model, self.run = train(folder)
 
-    def resumed(self, snapshot):
-        model, run = self.train(self.copies / snapshot, resume=True)
+    def stopped(self, folder, **ask):
+        with pytest.raises(KeyboardInterrupt):
+            self.train(folder, resume=True, callbacks=[Ask(**ask)])
+
+    def resumed(self, folder, **options):
+        """Go on, and compare with the one that was never stopped."""
+        model, run = self.train(folder, resume=True, **options)
         assert without_times(run.records) == without_times(self.run.records)
-        assert same(model.get_weights(), self.model.get_weights())
-        assert same(state_of(model.optimizer), state_of(self.model.optimizer))
+        assert same(state_of(model), state_of(self.model))
         assert model.provenance.to_dict() == self.model.provenance.to_dict()
         return run
 
 
+WHOLE = {
+    "random": on_random_batches,
+    "sequential": on_sequential_batches,
+    "alone": without_validation,
+}
+
+
+@pytest.fixture(scope="module", params=WHOLE)
+def whole(request, tmp_path_factory):
+    return Whole(WHOLE[request.param], tmp_path_factory.mktemp(request.param) / "run")
+
+
 @pytest.fixture(scope="module")
 def random(tmp_path_factory):
-    return Whole(on_random_batches, tmp_path_factory.mktemp("random"))
+    return Whole(on_random_batches, tmp_path_factory.mktemp("random") / "run")
 
 
-@pytest.fixture(scope="module")
-def sequential(tmp_path_factory):
-    return Whole(on_sequential_batches, tmp_path_factory.mktemp("sequential"))
+# To the bit: with dropout, an optimizer that remembers, schedules, shuffling and carried state.
 
 
-# To the bit: with dropout, an optimizer that remembers, schedules and shuffled batches.
+# Engines that compile take seconds for each training.
+PLACES = (
+    [1, STEPS - 1, STEPS, STEPS + 2, STEPS * EPOCHS] if keras.backend.backend() == "torch" else [2]
+)
 
 
-def test_a_training_killed_while_it_saves_ends_as_if_it_was_not(random):
-    assert [taken.split()[1] for taken in random.snapshots] == SAVED * EPOCHS
-    # The history and the best weights are of the third epoch, the checkpoint of the second.
-    run = random.resumed(random.snapshots[5])
-    assert run.best_epoch == EPOCHS
-    # Two epochs were read, and two trained.
-    times = [record["seconds"] for record in run.records]
-    expected = [record["seconds"] for record in random.run.records]
-    assert [one == other for one, other in zip(times, expected, strict=True)] == [1, 1, 0, 0]
+@pytest.mark.parametrize("step", PLACES)
+def test_a_training_stopped_after_any_step_ends_as_if_it_was_not(whole, tmp_path, step):
+    whole.stopped(tmp_path, step=step)
+    whole.resumed(tmp_path)
 
 
-def test_a_training_with_carried_state_ends_as_if_it_was_not_stopped(sequential):
-    assert sequential.run.best_epoch == 1
-    rates = [record["learning_rate"] for record in sequential.run.records]
-    assert rates == pytest.approx([0.1, 0.1, 0.025, 0.00625])
-    sequential.resumed(sequential.snapshots[-1])
-    # The last weights were asked for.
-    checkpoint = kseq.load_model(sequential.folder / "checkpoint.keras")
-    assert same(checkpoint.get_weights(), sequential.model.get_weights())
+@pytest.mark.parametrize("event", ["judging begins", "judging", "epoch ends"])
+def test_a_training_stopped_while_it_judges_ends_as_if_it_was_not(random, tmp_path, event):
+    random.stopped(tmp_path, event=event, epoch=1)
+    random.resumed(tmp_path)
+
+
+@pytest.mark.engine("torch")
+def test_a_training_stopped_after_every_step_ends_as_if_it_was_not(random, tmp_path):
+    for _ in range(STEPS * EPOCHS):
+        random.stopped(tmp_path, step=1)
+    # Nothing was trained twice: all that is left is to judge the last epoch.
+    random.resumed(tmp_path, callbacks=[Interrupt(step=1)])
+
+
+def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(random, tmp_path):
+    with pytest.raises(RuntimeError, match="killed"):
+        random.train(tmp_path, checkpoint_steps=2, callbacks=[Fail(step=STEPS + 2)])
+    # Steps 2 and 4 left a checkpoint, the third step of the first epoch that of a whole epoch.
+    assert [int(name.split("-")[1]) for name in checkpoints(tmp_path)] == [2, STEPS + 2]
+    random.resumed(tmp_path)
+
+
+class Fail(Ask):
+    def ask(self):
+        raise RuntimeError("killed")
+
+
+def test_only_what_was_not_done_is_trained(random, tmp_path):
+    random.stopped(tmp_path, step=STEPS + 1)
+    counter = Ask()
+    run = random.resumed(tmp_path, callbacks=[counter])
+    assert counter.steps == STEPS * EPOCHS - (STEPS + 1)
+    # The time before the stop counts.
+    before = json.loads((tmp_path / "history.json").read_text())["epochs"][0]["seconds"]
+    assert run.records[0]["seconds"] == before
+
+
+def test_the_seconds_of_an_epoch_are_those_before_and_after_a_stop(random, tmp_path):
+    random.stopped(tmp_path, step=2)
+    path = max(tmp_path.glob("checkpoint-*.npz"))
+    checkpoint = read_checkpoint(path)
+    checkpoint.facts["cursor"]["seconds"] += 1000.0
+    write_checkpoint(tmp_path, checkpoint, None)
+    run = random.resumed(tmp_path)
+    assert run.records[0]["seconds"] > 1000 > run.records[1]["seconds"]
+
+
+# When checkpoints are written.
+
+
+def test_a_short_training_writes_one_at_its_end(random):
+    assert len(checkpoints(random.folder)) == 1
+    assert {path.name for path in random.folder.iterdir()} == FILES | {*checkpoints(random.folder)}
+
+
+def test_checkpoints_by_time_are_as_many_as_they_may_cost(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpointing, "LEAST_SHARE", 0)
+    with pytest.raises(RuntimeError):
+        on_random_batches(tmp_path, checkpoint_seconds=1e-9, callbacks=[Fail(step=STEPS + 2)])
+    # One before every step that was begun.
+    assert [int(name.split("-")[1]) for name in checkpoints(tmp_path)] == [4, 5]
+    monkeypatch.setattr(checkpointing, "LEAST_SHARE", 1e9)
+    with pytest.raises(RuntimeError):
+        on_random_batches(tmp_path, checkpoint_seconds=1e-9, callbacks=[Fail(step=STEPS + 2)])
+    assert len(checkpoints(tmp_path)) == 1
+
+
+def test_without_an_interval_only_the_end_is_written(tmp_path):
+    with pytest.raises(RuntimeError):
+        on_random_batches(tmp_path, checkpoint_seconds=None, callbacks=[Fail(step=5)])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_training_is_only_read(random):
-    before = (random.folder / "checkpoint.keras").read_bytes()
+    before = {path: path.read_bytes() for path in random.folder.iterdir()}
     resumed, again = random.train(random.folder, resume=True)
     assert again == random.run
     assert same(resumed.get_weights(), random.model.get_weights())
-    assert (random.folder / "checkpoint.keras").read_bytes() == before
+    assert {path: path.read_bytes() for path in random.folder.iterdir()} == before
 
 
-def test_the_folder_holds_what_the_run_did(random):
-    model, run, folder = random.model, random.run, random.folder
-    assert {path.name for path in folder.iterdir()} == FILES
+def test_the_folder_holds_what_the_run_did(whole):
+    model, run, folder = whole.model, whole.run, whole.folder
     history = json.loads((folder / "history.json").read_text("utf-8"))
     assert history == run.to_dict()
     assert history["best_epoch"] == run.best_epoch
-    last, best = (kseq.load_model(folder / f"{name}.keras") for name in ("checkpoint", "best"))
-    assert same(last.get_weights(), model.get_weights())
-    assert last.provenance.results["epoch"] == EPOCHS
+    best = kseq.load_model(folder / "best.keras")
     assert best.provenance.results["epoch"] == run.best_epoch
+    assert best.provenance.epochs == model.provenance.epochs == len(run.records)
+    if run.best_epoch == EPOCHS:
+        assert same(best.get_weights(), model.get_weights())
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     assert (settings["cell"], settings["batch_size"], settings["num_steps"]) == ("simple_rnn", 3, 4)
+
+
+def test_the_best_model_so_far_is_there_after_a_stop(whole, tmp_path):
+    whole.stopped(tmp_path, step=2 * STEPS + 1)
+    best = kseq.load_model(tmp_path / "best.keras")
+    losses = [record.get("val_loss", record["loss"]) for record in whole.run.records[:2]]
+    assert best.provenance.results["epoch"] == 1 + int(np.argmin(losses))
+
+
+def test_a_stop_between_the_best_model_and_the_checkpoint_loses_neither(tmp_path, monkeypatch):
+    def full(*_):
+        raise FileError("no space left")
+
+    whole, run = short(tmp_path / "whole", epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "write_checkpoint", full)
+        with pytest.raises(FileError, match="no space left"):
+            short(tmp_path / "run", epochs=2)
+    short(tmp_path / "run", epochs=2, resume=True)
+    found, expected = (kseq.load_model(tmp_path / n / "best.keras") for n in ("run", "whole"))
+    assert same(found.get_weights(), expected.get_weights())
+    assert run.best_epoch == 2
+    assert same(found.get_weights(), whole.get_weights())
+
+
+def test_a_best_model_not_written_before_a_kill_is_written_after_it(tmp_path):
+    with pytest.raises(RuntimeError):
+        on_sequential_batches(tmp_path, checkpoint_steps=1, callbacks=[Fail(step=STEPS + 2)])
+    assert not (tmp_path / "best.keras").exists()
+    # No epoch is better than the first, which was before the kill.
+    on_sequential_batches(tmp_path, resume=True)
+    assert kseq.load_model(tmp_path / "best.keras").provenance.results["epoch"] == 1
+
+
+# Checkpoints that are damaged.
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(random, tmp_path):
+    with pytest.raises(RuntimeError):
+        random.train(tmp_path, checkpoint_steps=2, callbacks=[Fail(step=STEPS + 2)])
+    newest = tmp_path / checkpoints(tmp_path)[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    with noted("must be a whole checkpoint, found another SHA-256"):
+        random.resumed(tmp_path)
+    assert newest.name not in checkpoints(tmp_path)
+
+
+def test_a_run_without_a_whole_checkpoint_is_refused_and_left_as_it_is(random, tmp_path):
+    random.stopped(tmp_path, step=1)
+    for name in checkpoints(tmp_path):
+        (tmp_path / name).write_bytes(b"")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FileError, match=r"must be a whole checkpoint, found .*; take the folder "):
+        random.train(tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_weights_that_are_not_finite_are_no_place_to_go_on_from(tmp_path):
+    class Spoil(Ask):
+        def ask(self):
+            # A guarded optimizer never does this.
+            model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
+
+    model = model_of("adam", "one_cycle")
+    with pytest.raises(NumericalError, match=r"must stay finite, found .* step \d of epoch 2"):
+        kseq.train(
+            model,
+            RandomBatches(np.array([1, 2, 3] * 14), 3, 4),
+            EPOCHS,
+            run_dir=tmp_path,
+            checkpoint_steps=1,
+            callbacks=[Spoil(step=STEPS + 2)],
+        )
+    # The last good ones are kept.
+    assert [int(name.split("-")[1]) for name in checkpoints(tmp_path)] == [STEPS + 1, STEPS + 2]
 
 
 # Small models that train for one epoch: what a folder refuses, and what it forgets.
@@ -156,12 +339,12 @@ def test_the_folder_holds_what_the_run_did(random):
 CORPUS = Corpus.from_text("abcdef" * 7, name="letters")
 
 
-def short(folder, model=None, batches=None, epochs=1, **options):
+def short(run_dir, model=None, batches=None, epochs=1, **options):
     model = model or tiny()
     if not model.compiled:
         model.compile(kseq.clipped_optimizer("sgd", 0.5))
     batches = batches or SequentialBatches(CORPUS, 3, 4)
-    return model, kseq.train(model, batches, epochs, run_dir=folder, keep="last", **options)
+    return model, kseq.train(model, batches, epochs, run_dir=run_dir, keep="last", **options)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +364,9 @@ def copy(begun, tmp_path):
 OTHERS = {
     "units 6 then and 7 now": lambda: {"model": tiny(units=7)},
     "cell 'simple_rnn' then and 'gru' now": lambda: {"model": tiny("gru")},
+    "dtype 'float32' then and 'mixed_bfloat16' now": lambda: {
+        "model": tiny(dtype="mixed_bfloat16")
+    },
     "num_steps 4 then and 5 now": lambda: {"batches": SequentialBatches(CORPUS, 3, 5)},
     "batches_seed 0 then and 1 now": lambda: {"batches": SequentialBatches(CORPUS, 3, 4, 1)},
     "'SequentialBatches' then and 'RandomBatches' now": lambda: {
@@ -215,10 +401,14 @@ def test_a_text_that_changed_is_refused(begun):
         short(begun, batches=SequentialBatches(other, 3, 4), resume=True)
 
 
-def test_without_resume_the_earlier_run_is_forgotten(copy):
+def test_the_same_model_in_the_same_program_goes_on(tmp_path):
+    whole, run = short(tmp_path / "whole", epochs=3)
+    model = tiny()
     with pytest.raises(KeyboardInterrupt):
-        short(copy, callbacks=[Interrupt(step=1)])
-    assert {path.name for path in copy.iterdir()} == {"settings.json"}
+        short(tmp_path / "run", model, epochs=3, callbacks=[Ask(step=4)])
+    _, again = short(tmp_path / "run", model, epochs=3, resume=True)
+    assert without_times(again.records) == without_times(run.records)
+    assert same(model.get_weights(), whole.get_weights())
 
 
 def test_a_run_may_go_on_longer_than_it_was_planned(copy, tmp_path):
@@ -244,13 +434,70 @@ def test_a_run_that_ran_out_of_patience_stays_stopped(tmp_path):
     assert len(run.records) == 2
 
 
+# The folder: what is in it is never lost before there is something new.
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*[a-z]")}
+
+
+def test_a_new_run_that_ends_before_its_first_checkpoint_gives_the_old_one_back(copy):
+    before = contents(copy)
+    with pytest.raises(RuntimeError):
+        short(copy, callbacks=[Fail(step=1)])
+    assert contents(copy) == before
+
+
+def test_a_new_run_takes_the_place_of_the_old_one_with_its_first_checkpoint(copy):
+    (copy / "notes.txt").write_text("mine")
+    before = checkpoints(copy)
+    with pytest.raises(KeyboardInterrupt):
+        short(copy, tiny(seed=1), callbacks=[Ask(step=1)])
+    assert not {*before} & {*checkpoints(copy)}
+    assert {path.name for path in copy.iterdir()} == {
+        *checkpoints(copy),
+        "history.json",
+        "settings.json",
+        "notes.txt",
+    }
+
+
+def test_an_old_run_that_a_killed_one_set_aside_is_given_back(copy):
+    before = contents(copy)
+    aside = copy / ".earlier-abc"
+    aside.mkdir()
+    for path in sorted(copy.iterdir()):
+        if path.is_file():
+            path.rename(aside / path.name)
+    with pytest.raises(RuntimeError):
+        short(copy, callbacks=[Fail(step=1)])
+    assert contents(copy) == before
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FileError, match="file/run: the run folder must be writable, found Not a "):
+    with pytest.raises(
+        FileError, match="file/run: the folder must exist and be writable, found Not a "
+    ):
         short(tmp_path / "file" / "run")
 
 
-def test_a_history_that_is_broken_is_named(copy):
-    (copy / "history.json").write_text("{")
-    with pytest.raises(FileError, match=r"history\.json: must hold the run's facts, found it "):
+def test_settings_that_are_broken_are_named(copy):
+    (copy / "settings.json").write_text("{")
+    with pytest.raises(FileError, match=r"settings\.json: must hold the run's facts, found it "):
         short(copy, resume=True)
+
+
+def test_a_history_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch):
+    write = folder.write_text
+
+    def full(path, content):
+        if path.name == "history.json":
+            raise FileError("no space left")
+        write(path, content)
+
+    monkeypatch.setattr(folder, "write_text", full)
+    with noted("the history is not written, training goes on: no space left"):
+        _, run = short(tmp_path)
+    assert len(run.records) == 1
+    assert len(checkpoints(tmp_path)) == 1

@@ -202,6 +202,24 @@ def test_a_learning_rate_that_diverges_is_an_error():
         kseq.train(model, batches_of_ids(), epochs=3)
 
 
+def exploding_loss(targets, logits):
+    """A loss that is not a number from the third step on: its weights grow without bound."""
+    loss = keras.ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+    return loss * keras.ops.exp(1e4 * keras.ops.mean(keras.ops.square(logits)) - 1e3)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_at_its_step(tmp_path):
+    model = tiny()
+    # Nothing guards the weights here.
+    model.compile(keras.optimizers.SGD(1e20), loss=exploding_loss, metrics=[])
+    with pytest.raises(NumericalError, match=r"^loss: must stay finite, found \w+ in steps? \d"):
+        kseq.train(model, batches_of_ids(), 30, run_dir=tmp_path / "run", checkpoint_steps=1)
+    for path in (tmp_path / "run").glob("checkpoint-*.npz"):
+        with np.load(path) as archive:
+            arrays = [archive[name] for name in archive.files if name.startswith("model/")]
+        assert all(np.isfinite(array).all() for array in arrays)
+
+
 # The held-out text.
 
 

@@ -38,7 +38,7 @@ def interrupted(reason: str, arguments: Sequence[str]) -> str:
         'interrupted: stopped by Ctrl-C'
     """
     goes_on = arguments[:1] == ["train"]
-    hint = "; with --resume a run goes on after its last whole epoch" if goes_on else ""
+    hint = "; with --resume a run goes on from its last checkpoint" if goes_on else ""
     return f"interrupted: {reason}{hint}"
 
 

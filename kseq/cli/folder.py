@@ -1,82 +1,37 @@
-"""The run folder, seen from the command line: what it must be before training, what is left after.
-
-A command that fails before its first epoch is over leaves the folder as it found it.
-"""
+"""Folders for results, seen from the command line: what they must be before any work."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from kseq.errors import FileError, UsageError
-
-CHECKPOINT, SETTINGS = "checkpoint.keras", "settings.json"
-# Written when training is over; until then those of before a resume would not belong here.
-RESULTS = ("model.keras", "curve.png")
-OUTPUTS = (CHECKPOINT, "best.keras", "history.json", *RESULTS)
+from kseq.runs.checkpoints import checkpoint_files
+from kseq.runs.folder import outputs_in
 
 
-class RunDir:
-    """A run folder that a training is about to use.
+def require_run_folder(path: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse a run folder that a training cannot use, without changing anything.
 
     resume: go on with the run in it.  overwrite: replace that run.
+
+    Raises:
+        UsageError: it holds an earlier run, and the options do not say what to do with it.
+        FileError: it cannot be made or written to.
     """
-
-    def __init__(self, path: Path, resume: bool, overwrite: bool) -> None:
-        self.path, self.resume, self.overwrite = path, resume, overwrite
-        self.has_new_epoch = False
-        self.earlier: Path | None = None
-
-    def check(self) -> None:
-        """Refuse a folder that cannot be used, without changing anything.
-
-        Raises:
-            UsageError: it holds an earlier run, and the options do not say what to do with it.
-            FileError: it cannot be made or written to.
-        """
-        if self.resume and self.overwrite:
-            raise UsageError(
-                "--resume: must stand without --overwrite, found both; leave one of them out"
-            )
-        require_writable(self.path)
-        found = [name for name in OUTPUTS if (self.path / name).exists()]
-        if found and not self.overwrite and not self.goes_on:
-            raise UsageError(
-                f"{self.path}: must hold no earlier run, found {found[0]}; pass --overwrite to "
-                "replace it, --resume to go on from its checkpoint, or another --run-dir"
-            )
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether there is a run to resume, and it is to be resumed."""
-        return self.resume and (self.path / CHECKPOINT).exists()
-
-    def note_epoch(self) -> None:
-        """Say that an epoch is over and its checkpoint written: what was here before may go."""
-        if self.has_new_epoch:
-            return
-        self.has_new_epoch = True
-        if self.earlier:
-            shutil.rmtree(self.earlier)
-        for name in RESULTS:
-            (self.path / name).unlink(missing_ok=True)
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Put the folder back as it was if this context fails before an epoch is over."""
-        made = _missing_folders(self.path)
-        if not self.goes_on:
-            self.earlier = _set_aside(self.path)
-        try:
-            yield
-        except BaseException:
-            if not self.has_new_epoch and not self.goes_on:
-                _put_back(self.path, self.earlier)
-                _remove(made)
-            raise
+    if resume and overwrite:
+        raise UsageError(
+            "--resume: must stand without --overwrite, found both; leave one of them out"
+        )
+    require_writable(path)
+    found = outputs_in(path)
+    if found and not overwrite and not (resume and checkpoint_files(path)):
+        raise UsageError(
+            f"{path}: must hold no earlier run, found {found[0].name}; pass --overwrite to "
+            "replace it, --resume to go on from its checkpoint, or another --run-dir"
+        )
 
 
 def require_free(
@@ -95,26 +50,6 @@ def require_free(
             f"{path}: must hold no earlier results, found {found[0]}; pass --overwrite to replace "
             f"them, or another {option}"
         )
-
-
-def _set_aside(folder: Path) -> Path | None:
-    """Move the files of an earlier run into a folder inside; return that, if there are any."""
-    found = [name for name in (SETTINGS, *OUTPUTS) if (folder / name).exists()]
-    if not found:
-        return None
-    aside = Path(tempfile.mkdtemp(prefix=".earlier-", dir=folder))
-    for name in found:
-        (folder / name).rename(aside / name)
-    return aside
-
-
-def _put_back(folder: Path, aside: Path | None) -> None:
-    for name in (SETTINGS, *OUTPUTS):
-        (folder / name).unlink(missing_ok=True)
-    for path in sorted(aside.iterdir()) if aside else ():
-        path.rename(folder / path.name)
-    if aside:
-        aside.rmdir()
 
 
 def require_writable(path: Path, option: str = "--run-dir") -> None:

@@ -214,6 +214,17 @@ def _add_run(group: Any) -> None:
     group.add_argument("--run-dir", help="where the results go (runs/CORPUS-CELL)")
     group.add_argument("--resume", action="store_true", help="go on where the run stopped")
     group.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    group.add_argument(
+        "--checkpoint-seconds",
+        type=rate("checkpoint_seconds"),
+        default=30.0,
+        help="least time between two checkpoints (%(default)g)",
+    )
+    group.add_argument(
+        "--checkpoint-steps",
+        type=size("checkpoint_steps"),
+        help="take one after so many steps, too",
+    )
     group.add_argument("--prompt", action="append", help="text to continue; may be repeated")
     group.add_argument(
         "--sample-every",

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from kseq.cli.engine import on_device
-from kseq.cli.folder import RunDir
+from kseq.cli.folder import require_run_folder
 from kseq.cli.printing import print_report
 from kseq.cli.progress import Progress
 from kseq.cli.texts import prompts, training_texts
 from kseq.data.corpora import Corpus
+from kseq.runs.checkpoints import checkpoint_files
 
 DEMO = [
     *("story", "--batch-size", "16", "--dropout", "0.5"),
@@ -66,15 +67,13 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
     sources = options.corpus or ["story"]
     run_dir = Path(options.run_dir or f"runs/{_run_name(sources)}-{options.cell}")
-    folder = RunDir(run_dir, options.resume, options.overwrite)
-    folder.check()
+    require_run_folder(run_dir, options.resume, options.overwrite)
     parts = training_texts(sources, options)
     options.prompt = prompts(options, parts[0])
     began = time.perf_counter()
     with on_device(options.device), Progress(options.epochs, options.quiet) as progress:
         _note_text(progress, *parts)
-        with folder.in_use():
-            model, run = _trained(options, *parts, folder, progress)
+        model, run = _trained(options, *parts, run_dir, progress)
         report = report_of(model, run, *parts, options.prompt, options)
         report["seconds"] = round(time.perf_counter() - began, 1)
         report["files"] = write_files(model, run, run_dir, report)
@@ -85,35 +84,33 @@ def _trained(
     options: argparse.Namespace,
     train_part: Corpus,
     held_out: Corpus | None,
-    folder: RunDir,
+    run_dir: Path,
     progress: Progress,
 ) -> tuple[Any, Any]:
     import kseq
     from kseq import backend
 
-    def report(record: dict[str, Any]) -> None:
-        folder.note_epoch()
-        progress.show(record)
-
     make = kseq.SequentialBatches if options.batches == "sequential" else kseq.RandomBatches
     batches = make(train_part, options.batch_size, options.num_steps, seed=options.seed)
     model = _model(options, train_part, len(batches))
     progress.note(f"model: {model.count_params():,} parameters, engine {backend.engine()}")
-    if options.resume and not folder.goes_on:
-        progress.note(f"nothing to resume in {folder.path}: a new run begins")
+    if options.resume and not checkpoint_files(run_dir):
+        progress.note(f"nothing to resume in {run_dir}: a new run begins")
     run = kseq.train(
         model,
         batches,
         options.epochs,
         validation=held_out,
-        run_dir=folder.path,
+        run_dir=run_dir,
         resume=options.resume,
+        checkpoint_seconds=options.checkpoint_seconds,
+        checkpoint_steps=options.checkpoint_steps,
         patience=options.patience,
         keep=options.keep,
         plateau=PLATEAU_EPOCHS if options.schedule == "plateau" else None,
         prompts=options.prompt,
         sample_every=options.sample_every,
-        report=report,
+        report=progress.show,
     )
     return model, run
 

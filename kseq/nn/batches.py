@@ -115,6 +115,26 @@ class _TokenBatches(EpochBatches):
         raise NotImplementedError
 
 
+class RestOfEpoch(EpochBatches):
+    """The batches of the current epoch from `first` on, for a training that goes on there."""
+
+    def __init__(self, batches: Any, first: int) -> None:
+        super().__init__(workers=1)
+        self.batches, self.first, self.epoch = batches, first, batches.epoch
+        self.carries_state, self.batch_size = batches.carries_state, batches.batch_size
+        self.ids, self.corpus = batches.ids, batches.corpus
+
+    def __len__(self) -> int:
+        return len(self.batches) - self.first
+
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.batches.batch(self.first + index)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batches.set_epoch(epoch)
+        self.epoch = self.batches.epoch
+
+
 class SequentialBatches(_TokenBatches):
     """Batches (inputs, targets), int32 (B, T) each; row b of the next continues row b of this.
 

@@ -155,6 +155,12 @@ class CarriesState:
         """Return the state that training or evaluation is carrying just now, or None."""
         return self._carry.current(training)
 
+    def carried_variables(self, use: str | None = None) -> list[keras.Variable]:
+        """Return the variables of the state being carried in training, evaluation, or both."""
+        if use is None:
+            return self._carry.variables
+        return self._carry.states[use].variables if use in self._carry.states else []
+
     def make_train_function(self, force: bool = False) -> Any:
         """As Keras's; where the step can be planned (`kseq.nn.stepping`) it is, anew each time."""
         planned = planned_step(self, training=True)

@@ -22,7 +22,8 @@ _BATCH_EVENTS = {
 class Listeners(keras.callbacks.CallbackList):
     """Keras's list of callbacks, which skips the events of a batch that no callback has a say in.
 
-    Whoever has one gets the same batch numbers and logs as from Keras.  For models whose steps
+    Whoever has one gets the same batch numbers and logs as from Keras; metrics are not read for
+    callbacks whose `reads_logs` is false.  For models whose steps
     are planned (`kseq.nn.stepping`): at each epoch's begin they are planned anew, for a callback
     may have changed what is trained and how.
     """
@@ -47,7 +48,7 @@ class Listeners(keras.callbacks.CallbackList):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if "train_end" in self.heard:
-            super().on_train_batch_end(batch, dict(logs or {}))
+            super().on_train_batch_end(batch, self._read("train_end", logs))
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         if "test_begin" in self.heard:
@@ -55,14 +56,23 @@ class Listeners(keras.callbacks.CallbackList):
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         if "test_end" in self.heard:
-            super().on_test_batch_end(batch, dict(logs or {}))
+            super().on_test_batch_end(batch, self._read("test_end", logs))
 
     def _ask(self) -> None:
-        self.heard = {
-            event
+        hearing = {
+            event: [c for c in self.callbacks if any(_overrides(c, name) for name in names)]
             for event, names in _BATCH_EVENTS.items()
-            if any(_overrides(callback, name) for callback in self.callbacks for name in names)
         }
+        self.heard = {event for event, callbacks in hearing.items() if callbacks}
+        self.reading = {
+            event
+            for event, callbacks in hearing.items()
+            if any(getattr(callback, "reads_logs", True) for callback in callbacks)
+        }
+
+    def _read(self, event: str, logs: Any) -> dict[str, Any]:
+        """Return the metrics as numbers where a callback reads them."""
+        return dict(logs or {}) if event in self.reading else {}
 
 
 def listeners(callbacks: list[Any], model: Any, steps: int, **options: Any) -> Listeners:

@@ -105,7 +105,8 @@ def recurrent_layer(cell: str, units: int, draw: Draw, dtype: Any = None) -> ker
         return keras.layers.RNN(make(units, dtype=dtype, **weights), **options)
     if cell == "lstm":
         weights["unit_forget_bias"] = draw.init == "keras"
-    return _FUSED[cell](units, **weights, **options)
+    # Of no use without dropout in the layer, but a variable, and else another in each process.
+    return _FUSED[cell](units, seed=draw.seed, **weights, **options)
 
 
 def _spread(seed: int, layer: int) -> int:

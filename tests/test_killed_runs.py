@@ -1,0 +1,44 @@
+"""Trainings killed at random moments end with the same bits: a few here, more when asked for."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+
+def killed(runs):
+    program = [sys.executable, "-W", "ignore", str(TESTS / "killed_runs.py"), "--runs", str(runs)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(TESTS.parent),
+        # With the tests side by side, threads that wait for each other take minutes.
+        "OMP_NUM_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def is_same(found, runs):
+    assert (found["runs"], found["same"], found["different"]) == (runs, runs, [])
+    assert found["steps_lost_beyond_the_interval"] <= 0
+    assert sum(found["kills"].values()) > 0
+
+
+@pytest.mark.engine("torch")
+def test_killed_trainings_end_as_if_they_were_not(request):
+    runs = request.config.getoption("--killed-runs")
+    is_same(killed(runs), runs)
+
+
+@pytest.mark.slow
+@pytest.mark.engine("jax", "tensorflow")
+def test_killed_trainings_end_as_if_they_were_not_on_compiled_engines(request):
+    runs = request.config.getoption("--killed-runs")
+    is_same(killed(runs), runs)
