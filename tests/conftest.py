@@ -45,7 +45,7 @@ settings.load_profile("kseq")
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run slow tests too")
     parser.addoption("--network", action="store_true", help="run tests that need the network")
-    parser.addoption("--killed-runs", type=int, default=4, help="trainings to kill")
+    parser.addoption("--killed-runs", type=int, help="how many trainings to kill")
     parser.addoption("--minutes", type=float, default=1.5, help="how long endurance is tested")
     parser.addoption("--mutants", type=int, default=2000, help="how many mutants to try in all")
     parser.addoption("--flips", type=int, default=300, help="how many bits of a model file to flip")

@@ -26,6 +26,7 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LONGEST_FILE = 300
 TOP_LEVEL = {
     "CHANGELOG.md",
+    "SECURITY.md",
     "README.md",
     "kseq",
     "pyproject.toml",

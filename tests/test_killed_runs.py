@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).resolve().parent
 
 
@@ -31,14 +29,7 @@ def is_same(found, runs):
     assert sum(found["kills"].values()) > 0
 
 
-@pytest.mark.engine("torch")
-def test_killed_trainings_end_as_if_they_were_not(request):
-    runs = request.config.getoption("--killed-runs")
-    is_same(killed(runs), runs)
-
-
-@pytest.mark.slow
-@pytest.mark.engine("jax", "tensorflow")
-def test_killed_trainings_end_as_if_they_were_not_on_compiled_engines(request):
-    runs = request.config.getoption("--killed-runs")
+def test_killed_trainings_end_as_if_they_were_not(request, engine):
+    # Engines that compile take seconds for each of the trainings.
+    runs = request.config.getoption("--killed-runs") or (4 if engine == "torch" else 1)
     is_same(killed(runs), runs)

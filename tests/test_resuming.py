@@ -411,6 +411,19 @@ def test_the_same_model_in_the_same_program_goes_on(tmp_path):
     assert same(model.get_weights(), whole.get_weights())
 
 
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_goes_on_to_the_bit(tmp_path, dtype):
+    def half():
+        return tiny("lstm", 2, dropout=0.5, dtype=dtype)
+
+    whole, run = short(tmp_path / "whole", half(), epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        short(tmp_path / "run", half(), epochs=2, callbacks=[Ask(step=2)])
+    model, again = short(tmp_path / "run", half(), epochs=2, resume=True)
+    assert without_times(again.records) == without_times(run.records)
+    assert same(state_of(model), state_of(whole))
+
+
 def test_a_run_may_go_on_longer_than_it_was_planned(copy, tmp_path):
     model, run = short(tmp_path / "whole", epochs=2)
     resumed, again = short(copy, epochs=2, resume=True)

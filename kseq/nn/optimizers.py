@@ -130,12 +130,17 @@ class GuardedOptimizer:
         return [*self.variables, *self._trainable_variables]  # type: ignore[attr-defined]
 
 
+def inside(optimizer: Any) -> Any:
+    """Return the optimizer inside Keras's `LossScaleOptimizer`, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def skipped_steps(optimizer: Any) -> int:
     """Return how many steps `optimizer` has skipped for a gradient that was not finite.
 
     Those that Keras's `LossScaleOptimizer` skips around it are not among them.
     """
-    count = getattr(getattr(optimizer, "inner_optimizer", optimizer), "skipped_steps", None)
+    count = getattr(inside(optimizer), "skipped_steps", None)
     return 0 if count is None else int(ops.convert_to_numpy(count.value))
 
 

@@ -14,6 +14,7 @@ from keras import ops
 
 from kseq.backend import require_engine
 from kseq.errors import NumericalError
+from kseq.nn.optimizers import inside
 
 MOST_SKIPPED = 100  # in a row: a loss scale may begin with some forty
 RARELY = 20  # steps between two looks that wait for the device
@@ -108,7 +109,7 @@ class StepWatch:
 def _counter(optimizer: Any) -> Any:
     """Return the variable that counts the steps that were taken, or None."""
     # A scaled loss has an optimizer within, which a skipped step does not reach.
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = inside(optimizer)
     return None if inner.gradient_accumulation_steps else inner.iterations
 
 

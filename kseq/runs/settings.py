@@ -13,6 +13,8 @@ from kseq.errors import DataError, UsageError
 def settings_of(model: Any, batches: Any) -> dict[str, Any]:
     """Return what must stay the same for a training to go on, as plain JSON values."""
     config = model.get_config()
+    # Half precision has Keras's optimizer that scales the loss around the one that steps.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     names = ("cell", "units", "num_layers", "embedding_dim", "tie_weights", "dropout", "seed")
     settings = {
         **{name: config[name] for name in names},
@@ -24,9 +26,9 @@ def settings_of(model: Any, batches: Any) -> dict[str, Any]:
         "batches_seed": batches.seed,
         "corpus": None if batches.corpus is None else _text_of(batches.corpus),
         "tokens": len(batches.ids),
-        "optimizer": type(model.optimizer).__name__,
-        "learning_rate": _learning_rate(model.optimizer),
-        "clipping": [model.optimizer.global_clipnorm, model.optimizer.clipnorm],
+        "optimizer": type(optimizer).__name__,
+        "learning_rate": _learning_rate(optimizer),
+        "clipping": [optimizer.global_clipnorm, optimizer.clipnorm],
     }
     return json.loads(json.dumps(settings))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from kseq.checks import non_negative_int, positive_int
 from kseq.errors import NumericalError, UsageError
-from kseq.nn.optimizers import skipped_steps
+from kseq.nn.optimizers import inside, skipped_steps
 from kseq.nn.watching import StepWatch
 from kseq.runs.records import Record, Run
 
@@ -157,11 +157,11 @@ class Keeper(keras.callbacks.Callback):
         same = next((n for n, rate in enumerate(reversed(rates)) if rate != rates[-1]), len(rates))
         waited = min(len(records) - self.run.best_epoch, same)
         if self.plateau is not None and waited >= self.plateau:
-            self.trained.optimizer.learning_rate = rates[-1] * PLATEAU_FACTOR
+            inside(self.trained.optimizer).learning_rate = rates[-1] * PLATEAU_FACTOR
 
 
 def _check_constant(optimizer: Any) -> None:
-    rate = optimizer.get_config()["learning_rate"]
+    rate = inside(optimizer).get_config()["learning_rate"]
     if isinstance(rate, dict):
         raise UsageError(
             "plateau: the learning rate must be a number, found a schedule "
