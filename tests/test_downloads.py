@@ -322,7 +322,12 @@ def test_a_folder_that_cannot_be_made(text, tmp_path):
 
 
 def as_nobody(work):
-    """Run `work` in a child without root's rights; return what it returned, a string."""
+    """Run `work` in a child without root's rights; return what it returned, a string.
+
+    It is run once before, with all rights: the child may not be allowed to read the modules
+    that `work` imports.
+    """
+    work()
     heard, saying = os.pipe()
     child = os.fork()
     if child == 0:
@@ -331,6 +336,8 @@ def as_nobody(work):
                 os.setgid(65534)
                 os.setuid(65534)
             os.write(saying, work().encode())
+        except BaseException as error:
+            os.write(saying, repr(error).encode())
         finally:
             os._exit(0)
     os.close(saying)

@@ -76,7 +76,9 @@ def read_arrays(content: memoryview, most: int) -> dict[str, np.ndarray]:
     """
     try:
         return _Reader(content, most).read()
-    except (struct.error, IndexError, OverflowError, ValueError, MemoryError) as error:
+    except struct.error as error:
+        raise DamageError("its weights lead to a place outside of them") from error
+    except (IndexError, OverflowError, ValueError, MemoryError) as error:
         raise DamageError(f"its weights cannot be read: {error}") from error
 
 
