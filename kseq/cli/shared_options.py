@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
-from kseq.cli.parser import choice
+from kseq.cli.parser import choice, size
 
 
 def add_common(command: Any) -> None:
@@ -26,3 +27,21 @@ def add_choice(group: Any, option: str, choices: Sequence[str], default: str | N
     name = option.removeprefix("--")
     shown = ", ".join(choices) + (f" ({default})" if default else "")
     group.add_argument(option, type=choice(name, choices), default=default, help=shown)
+
+
+def add_reading(command: Any) -> None:
+    """How texts are found and read."""
+    command.add_argument("--encoding", default="utf-8", help="of the files (%(default)s)")
+    command.add_argument(
+        "--data-dir",
+        default=os.environ.get("KSEQ_DATA_DIR"),
+        help="folder of named texts (KSEQ_DATA_DIR)",
+    )
+
+
+def add_batch(command: Any) -> None:
+    """The shape of a batch."""
+    sizes = {"type": size("batch_size", 2**20), "default": 32}
+    command.add_argument("--batch-size", **sizes, help="rows of a batch (%(default)s)")
+    sizes = {"type": size("num_steps", 2**20), "default": 35}
+    command.add_argument("--num-steps", **sizes, help="tokens of a row (%(default)s)")
