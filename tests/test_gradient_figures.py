@@ -109,7 +109,9 @@ def test_all_pictures_are_written_with_their_numbers(monkeypatch, capsys):
     run(quiet=False)
     said = capsys.readouterr()
 
-    assert written() == [f"pictures/{n}.{s}" for n in sorted(command.NAMES) for s in ("png", "svg")]
+    assert written() == [
+        f"pictures/{n}.{s}" for n in sorted(command.LESSONS) for s in ("png", "svg")
+    ]
     assert Path("pictures/clipping.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in Path("pictures/gradients.svg").read_text()
     rows = [line.split() for line in said.out.splitlines()]

@@ -80,7 +80,7 @@ def test_the_tree_names_every_module():
 def test_the_readme_has_commands():
     tried = {"demo", "train", "evaluate", "generate", "forecast", "figures", "inspect", "devices"}
 
-    assert {words[0] for words in commands()} == {*tried, "benchmark"}
+    assert {words[0] for words in commands()} == {*tried, "benchmark", "reproduce"}
 
 
 def said_by(code, capsys):

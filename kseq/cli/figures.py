@@ -14,9 +14,10 @@ from kseq import backend
 from kseq.checks import non_negative_int, one_of
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
-from kseq.cli.forecast_options import LESSONS as NAMES
+from kseq.cli.forecast_options import LESSONS, LONG_LESSONS
 from kseq.cli.pictures import picture_files, write_pictures
 from kseq.cli.printing import print_report
+from kseq.cli.progress import Progress, perplexity_line
 from kseq.data.files import made_folder
 from kseq.version import __version__
 
@@ -33,6 +34,7 @@ CASES: tuple[tuple[str, float, float | None], ...] = (
     ("lstm", 0.5, 3.0),
 )
 STEPS_BACK = (1, 10, 50, 99)
+BOOK_TOKENS = 10_000
 
 # A picture, the figures for a script, and a table for a person.
 Drawn = tuple[Any, Any, list[str]]
@@ -45,7 +47,14 @@ def figures(options: argparse.Namespace) -> None:
         UsageError: an unknown name, or a file that exists and may not be replaced.
         FileError: the folder cannot be made or written to.
     """
-    names = [one_of("figures", name, NAMES) for name in dict.fromkeys(options.names or NAMES)]
+    report, words = drawn(options)
+    print_report(report, words, options.json)
+
+
+def drawn(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Draw the pictures, write their files; return the numbers, and the same in words."""
+    known = (*LESSONS, *LONG_LESSONS)
+    names = [one_of("figures", name, known) for name in dict.fromkeys(options.names or LESSONS)]
     seed, out = non_negative_int("--seed", options.seed), Path(options.out)
     outputs = [file.name for name in names for file in picture_files(out, name)]
     require_free(out, outputs, options.overwrite, option="--out")
@@ -53,28 +62,29 @@ def figures(options: argparse.Namespace) -> None:
     words: list[str] = []
     with on_device(options.device), made_folder(out):
         for name in names:
-            report[name], lines = _draw(name, seed, out, options.quiet)
+            report[name], lines = _draw(name, options, out)
             words += [*lines, *(f"  {file}" for file in report[name]["files"]), ""]
-    print_report(report, "\n".join(words[:-1]), options.json)
+    return report, "\n".join(words[:-1])
 
 
-def _draw(name: str, seed: int, out: Path, quiet: bool) -> tuple[dict[str, Any], list[str]]:
+def _draw(name: str, options: argparse.Namespace, out: Path) -> tuple[dict[str, Any], list[str]]:
     start = time.perf_counter()
-    figure, numbers, lines = _DRAW[name](seed)
+    figure, numbers, lines = _DRAW[name](options)
     write_pictures({name: figure}, out)
     files = [str(file) for file in picture_files(out, name)]
-    if not quiet:
+    if not options.quiet:
         seconds = time.perf_counter() - start
         print(f"kseq: note: {name} drawn in {seconds:.1f} s", file=sys.stderr)
     return {"files": files, "numbers": numbers}, lines
 
 
-def _gradients(seed: int) -> Drawn:
+def _gradients(options: argparse.Namespace) -> Drawn:
     from kseq.figures.gradients import plot_state_gradients
     from kseq.nn.through_time import state_gradients
 
     found = [
-        state_gradients(cell, gain=gain, gate_bias=bias, seed=seed) for cell, gain, bias in CASES
+        state_gradients(cell, gain=gain, gate_bias=bias, seed=options.seed)
+        for cell, gain, bias in CASES
     ]
     lines = [_row("|dL/dh| steps back", "gain", "bias", *map(str, STEPS_BACK))]
     for result in found:
@@ -89,11 +99,11 @@ def _gradient_row(result: Any, label: str, norms: Any) -> str:
     return _row(label, f"{result.gain:g}", bias, *(_small(norms[-1 - k]) for k in STEPS_BACK))
 
 
-def _clipping(seed: int) -> Drawn:
+def _clipping(options: argparse.Namespace) -> Drawn:
     from kseq.figures.gradients import plot_clipping
     from kseq.nn.clipping import clipping
 
-    result = clipping(seed=seed)
+    result = clipping(seed=options.seed)
     lines = [_row("clipping", "loss", "last loss", "highest", "|g|", "applied", "skipped")]
     for label, run in ((f"at {result.bound:g}", result.clipped), ("none", result.free)):
         largest = (run.loss.max(), run.before.max(), run.after.max())
@@ -102,11 +112,11 @@ def _clipping(seed: int) -> Drawn:
     return plot_clipping(result), _plain(asdict(result)), lines
 
 
-def _truncation(seed: int) -> Drawn:
+def _truncation(options: argparse.Namespace) -> Drawn:
     from kseq.figures.gradients import plot_truncation
     from kseq.nn.through_time import truncation
 
-    result = truncation(seed=seed)
+    result = truncation(seed=options.seed)
     ways = {"full": result.full, "regular": result.regular, "random": result.random}
     lines = [
         _row("truncation", "cosine", "norm", "bias", "deviation", "steps"),
@@ -132,8 +142,37 @@ def _row(label: str, *values: str) -> str:
     return f"{label:20}" + "".join(f"{value:>10}" for value in values)
 
 
-_DRAW: dict[str, Callable[[int], Drawn]] = {
+def _seeing_ahead(options: argparse.Namespace) -> Drawn:
+    from kseq.data.corpora import load_corpus
+    from kseq.experiments.seeing_ahead import EPOCHS, seeing_ahead
+    from kseq.figures import plot_losses
+
+    corpus = load_corpus("time_machine", separator="", data_dir=options.data_dir)
+    trained_on, _ = corpus.divide(BOOK_TOKENS, 0)
+    epochs = options.epochs or EPOCHS
+    with Progress(epochs, options.quiet, line=perplexity_line) as progress:
+        found = seeing_ahead(trained_on, epochs=epochs, seed=options.seed, report=progress.show)
+    floors = {"future withheld": found.withheld, "bigram guessing": found.bigram}
+    records = [{"epoch": each["epoch"], "loss": each["perplexity"]} for each in found.records]
+    numbers = {
+        "perplexity": found.perplexity,
+        "withheld": found.withheld,
+        "bigram": found.bigram,
+        "text": found.text,
+        "parameters": found.parameters,
+        "epochs": epochs,
+    }
+    lines = [
+        _row("perplexity", "seen", "withheld", "bigrams"),
+        _row("seeing-ahead", *map(_small, (found.perplexity, found.withheld, found.bigram))),
+        f"  | {found.text}",
+    ]
+    return plot_losses(records, floors, "perplexity"), numbers, lines
+
+
+_DRAW: dict[str, Callable[[argparse.Namespace], Drawn]] = {
     "gradients": _gradients,
     "clipping": _clipping,
     "truncation": _truncation,
+    "seeing-ahead": _seeing_ahead,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kseq.cli.parser import Parser, choice, count, level, rate, size
-from kseq.cli.shared_options import add_choice, add_device
+from kseq.cli.shared_options import add_choice, add_data_dir, add_device
 
 KINDS = ("mlp", "simple_rnn", "gru", "lstm")
 PRESETS = (
@@ -18,6 +18,8 @@ PRESETS = (
     "calendar",
 )
 LESSONS = ("gradients", "clipping", "truncation")
+# Minutes long, so drawn only by name.
+LONG_LESSONS = ("seeing-ahead",)
 
 
 def add_forecast(command: Parser) -> None:
@@ -97,10 +99,16 @@ def _add_run(group: Any) -> None:
 def add_figures(command: Parser) -> None:
     """Which pictures, and where they go."""
     command.set_defaults(room="figures")
-    command.add_argument("names", nargs="*", help=f"{', '.join(LESSONS)} (all of them)")
+    command.add_argument(
+        "names",
+        nargs="*",
+        help=f"{', '.join(LESSONS)} (all of these), {', '.join(LONG_LESSONS)} (minutes)",
+    )
     command.add_argument("--out", default="figures", help="the folder (%(default)s)")
     command.add_argument(
         "--seed", type=count("seed"), default=0, help="of weights and inputs (%(default)s)"
     )
     command.add_argument("--overwrite", action="store_true", help="replace earlier pictures")
+    command.add_argument("--epochs", type=size("epochs"), help="of seeing-ahead (500)")
+    add_data_dir(command)
     add_device(command)

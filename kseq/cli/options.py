@@ -9,6 +9,7 @@ from kseq.checks import one_of
 from kseq.cli.benchmark_options import add_benchmark
 from kseq.cli.forecast_options import add_figures, add_forecast
 from kseq.cli.parser import Parser, choice, count, number, size
+from kseq.cli.reproduce_options import add_reproduce
 from kseq.cli.shared_options import add_batch, add_common, add_device, add_reading
 from kseq.cli.train_options import add_train
 from kseq.errors import UsageError
@@ -24,6 +25,7 @@ _COMMANDS = {
     "figures": "draw the lesson on gradients",
     "inspect": "show what is in a model file, without building the model",
     "devices": "list what the engine can compute on",
+    "reproduce": "run published results again, and say how ours compare",
     "benchmark": "measure how fast kseq is here, beside Keras and bare PyTorch",
 }
 
@@ -154,5 +156,6 @@ _OPTIONS = {
     "figures": add_figures,
     "inspect": _inspect,
     "devices": _devices,
+    "reproduce": add_reproduce,
     "benchmark": add_benchmark,
 }

@@ -116,6 +116,17 @@ def loss_line(record: dict[str, Any], epochs: int) -> str:
     return "  ".join(parts)
 
 
+def perplexity_line(record: dict[str, Any], epochs: int) -> str:
+    """Return one epoch of a model that is no `LanguageModel` in words.
+
+    Example:
+        >>> perplexity_line({"epoch": 3, "perplexity": 17.031}, 500)
+        'epoch   3/500  perplexity 17.03'
+    """
+    number = f"{record['epoch']:>{len(str(epochs))}}"
+    return f"epoch {number}/{epochs}  perplexity {record['perplexity']:.2f}"
+
+
 def clock(seconds: float) -> str:
     """Return a duration as minutes:seconds, with hours where there are some.
 

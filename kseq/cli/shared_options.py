@@ -32,6 +32,11 @@ def add_choice(group: Any, option: str, choices: Sequence[str], default: str | N
 def add_reading(command: Any) -> None:
     """How texts are found and read."""
     command.add_argument("--encoding", default="utf-8", help="of the files (%(default)s)")
+    add_data_dir(command)
+
+
+def add_data_dir(command: Any) -> None:
+    """Where named texts are looked for first."""
     command.add_argument(
         "--data-dir",
         default=os.environ.get("KSEQ_DATA_DIR"),

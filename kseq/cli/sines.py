@@ -23,6 +23,11 @@ _PICTURES = {
 
 def show_sine(options: argparse.Namespace) -> None:
     """Run one of the two experiments; write its model and pictures; report."""
+    print_report(*sine_studied(options), options.json)
+
+
+def sine_studied(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Run one of the two experiments, write its files; return the report, and it in words."""
     name = options.preset
     run_dir = Path(options.run_dir or f"runs/forecast-{name}")
     outputs = [f"{each}{end}" for each in _PICTURES[name] for end in (".png", ".svg")]
@@ -38,7 +43,7 @@ def show_sine(options: argparse.Namespace) -> None:
         "pictures": f"{run_dir}/ {', '.join(names)} (.png, .svg)",
     }
     words += ["", *(f"{name:10}{path}" for name, path in report["files"].items())]
-    print_report({"preset": name, "seed": options.seed} | report, "\n".join(words), options.json)
+    return {"preset": name, "seed": options.seed} | report, "\n".join(words)
 
 
 def _rnn(options: argparse.Namespace) -> tuple[Any, dict[str, Any], list[str], dict[str, Any]]:

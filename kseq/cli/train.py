@@ -30,7 +30,7 @@ def demo(options: argparse.Namespace) -> None:
     """
     from kseq.cli.forecast import studied
 
-    report, words = _run(_demo_settings(options))
+    report, words = trained(_demo_settings(options))
     if not options.json:
         print(words)
     report["forecast"], sine_words = studied(None, _sine_settings(options))
@@ -59,10 +59,11 @@ def _as_given(options: argparse.Namespace, words: list[str]) -> argparse.Namespa
 
 def train(options: argparse.Namespace) -> None:
     """Train as the options say; write model.keras, history.json and curve.png; report."""
-    print_report(*_run(options), options.json)
+    print_report(*trained(options), options.json)
 
 
-def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def trained(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Train as the options say, write the files; return the report, and the same in words."""
     from kseq.cli.report import in_words, report_of, write_files
 
     sources = options.corpus or ["story"]
@@ -73,14 +74,14 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     began = time.perf_counter()
     with on_device(options.device), Progress(options.epochs, options.quiet) as progress:
         _note_text(progress, *parts)
-        model, run = _trained(options, *parts, run_dir, progress)
+        model, run = _model_and_run(options, *parts, run_dir, progress)
         report = report_of(model, run, *parts, options.prompt, options)
         report["seconds"] = round(time.perf_counter() - began, 1)
         report["files"] = write_files(model, run, run_dir, report)
     return report, in_words(report)
 
 
-def _trained(
+def _model_and_run(
     options: argparse.Namespace,
     train_part: Corpus,
     held_out: Corpus | None,

@@ -1,0 +1,166 @@
+"""Published rows: their commands, how they are judged, and what `kseq reproduce` writes."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kseq.cli import main, reproduce
+from kseq.cli.options import parse
+from kseq.errors import DataError, UsageError
+from kseq.experiments.published import ROWS, VERDICTS
+from kseq.experiments.recipes import RECIPES
+
+pytestmark = pytest.mark.engine("torch")
+
+TINY = "train story --max-tokens 3000 --valid 600 --units 4 --num-layers 1 --batch-size 4 --epochs"
+
+
+@pytest.fixture
+def rows(monkeypatch, tmp_path):
+    """Two rows of a second each, and the folder their results go to."""
+    row = replace(ROWS["d2l-9.2"], command=f"{TINY} 1", band=(1.0, 1e9), seconds=1, quick=True)
+    small = {"one": row, "two": replace(row, band=(1.0, 1.01), what="another", quick=False)}
+    monkeypatch.setattr(reproduce, "ROWS", small)
+    return tmp_path / "results"
+
+
+def run(*words):
+    return main(["reproduce", *map(str, words)])
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_command_is_one_the_command_line_takes(name):
+    row = ROWS[name]
+    parsed = parse(row.command.split())
+    assert parsed.command in ("train", "forecast", "figures")
+    assert getattr(parsed, "recipe", None) is None or parsed.recipe in RECIPES
+
+
+def test_every_section_the_project_claims_has_a_row():
+    sources = " ".join(row.source for row in ROWS.values())
+    sections = set(re.findall(r"Deep Learning ([\d.]+)", sources))
+    assert sections == {"8.1", "8.5", "8.6", "9.1", "9.2", "9.3", "9.4"}
+
+
+def test_the_quick_rows_fit_in_ten_minutes():
+    assert 60 < sum(row.seconds for row in ROWS.values() if row.quick) <= 600
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        (0.9, "better"),
+        (1.0, "reproduced"),
+        (1.1, "reproduced"),
+        (1.1001, "missed"),
+        (math.inf, "missed"),
+        (math.nan, "missed"),
+    ],
+)
+def test_a_value_is_judged_by_its_band(value, verdict):
+    assert replace(ROWS["d2l-9.2"], band=(1.0, 1.1)).judge(value) == verdict
+
+
+@given(st.floats(0, 10), st.floats(0, 10))
+def test_a_lower_value_never_has_a_worse_verdict(one, other):
+    row = ROWS["d2l-8.1"]
+    order = ("better", "reproduced", "missed")
+    assert set(order) == set(VERDICTS)
+    low, high = sorted([one, other])
+    assert order.index(row.judge(low)) <= order.index(row.judge(high))
+
+
+def test_a_row_is_run_judged_and_kept(rows, capsys):
+    assert run("one", "two", "--out", rows, "--quiet", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["rows"]
+    kept = json.loads((rows / "results.json").read_text())
+    history = json.loads((rows / "one/history.json").read_text())
+    assert told["one"]["ours"]["value"] == kept["one"]["value"]
+    assert kept["one"]["value"] == pytest.approx(history["epochs"][0]["perplexity"])
+    assert [told[name]["ours"]["verdict"] for name in ("one", "two")] == ["reproduced", "missed"]
+    assert kept["one"]["report"]["units"] == 4
+    table = (rows / "results.md").read_text().splitlines()
+    assert len(table) == 4
+    assert "| `two` | another |" in table[3]
+    assert "| missed |" in table[3]
+
+
+def test_results_are_added_to_and_shown(rows, capsys):
+    assert run("--quick", "--out", rows, "--quiet") == 0
+    assert run("two", "--out", rows, "--quiet", "--seed", 3) == 0
+    capsys.readouterr()
+    assert run("--out", rows) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown] == ["row", "one", "two"]
+    assert json.loads((rows / "results.json").read_text())["two"]["seed"] == 3
+
+
+def test_nothing_is_run_or_written_to_show_the_rows(tmp_path, capsys):
+    assert run("--out", tmp_path / "none") == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ROWS)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"one": {}}', '{"one": {"value": "much"}}', "7"])
+def test_results_that_are_not_ours_are_refused_and_kept(rows, content, capsys):
+    rows.mkdir()
+    (rows / "results.json").write_text(content)
+    assert run("one", "--out", rows) == 3
+    assert "must hold what kseq reproduce wrote" in capsys.readouterr().err
+    assert (rows / "results.json").read_text() == content
+
+
+def test_values_that_are_no_numbers_survive_the_file(tmp_path):
+    result = {"value": math.inf, "verdict": "missed", "seconds": 1.0, "seed": 0}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(reproduce.finite({"d2l-9.2": result})))
+    assert math.isnan(reproduce.read_results(path)["d2l-9.2"]["value"])
+
+
+def test_an_unknown_row_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match=r"row: must be .*did you mean 'd2l-9\.2'"):
+        reproduce.chosen(parse(["reproduce", "d2l-9.22"]))
+
+
+def test_a_text_that_is_missing_is_told_before_the_first_row(rows, capsys, monkeypatch):
+    gone = replace(reproduce.ROWS["two"], command="train gone.txt")
+    monkeypatch.setattr(reproduce, "ROWS", {**reproduce.ROWS, "two": gone})
+    assert run("one", "two", "--out", rows, "--quiet") == 5
+    assert "gone.txt: must be a text file" in capsys.readouterr().err
+    assert not rows.exists()
+
+
+def test_a_row_that_was_stopped_goes_on(rows, monkeypatch):
+    monkeypatch.setitem(reproduce.ROWS, "one", replace(reproduce.ROWS["one"], command=f"{TINY} 2"))
+    assert run("one", "--out", rows, "--quiet") == 0
+    whole = json.loads((rows / "results.json").read_text())["one"]["value"]
+    monkeypatch.setitem(reproduce.ROWS, "one", replace(reproduce.ROWS["one"], command=f"{TINY} 1"))
+    assert run("one", "--out", rows, "--quiet") == 0
+    monkeypatch.setitem(reproduce.ROWS, "one", replace(reproduce.ROWS["one"], command=f"{TINY} 2"))
+    assert run("one", "--out", rows, "--quiet", "--resume") == 0
+    found = json.loads((rows / "results.json").read_text())["one"]
+    assert found["value"] == whole
+    assert found["report"]["epochs"] == 2
+
+
+def test_the_table_in_the_readme_has_the_rows_as_they_are():
+    lines = Path("README.md").read_text("utf-8").splitlines()
+    told = {line.split("`")[1]: line for line in lines if re.match(r"\| `[a-z0-9.-]+` \| ", line)}
+    for name, row in ROWS.items():
+        if name in told:
+            cells = [cell.strip() for cell in told[name].strip("|").split("|")]
+            assert cells[1:4] == [row.what, row.source, row.published]
+            assert cells[7] == row.judge(float(cells[6]))
+
+
+def test_a_broken_value_names_the_file(tmp_path):
+    (tmp_path / "r.json").write_text("[")
+    with pytest.raises(DataError, match=r"r\.json: must hold what kseq reproduce wrote"):
+        reproduce.read_results(tmp_path / "r.json")
