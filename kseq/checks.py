@@ -103,6 +103,23 @@ def positive_float(name: str, value: object) -> float:
     raise _refused(name, rule, value, remedy)
 
 
+def non_negative_float(name: str, value: object) -> float:
+    """Return `value` as a finite `float`, 0 or more.
+
+    Raises:
+        UsageError: `value` is no number, negative, NaN or infinite.
+
+    Example:
+        >>> non_negative_float("activation_l2", 2)
+        2.0
+    """
+    rule, remedy = "a finite number, 0 or more", "choose 0 or more"
+    number = _number(name, value, rule, remedy)
+    if math.isfinite(number) and number >= 0:
+        return number
+    raise _refused(name, rule, value, remedy)
+
+
 def one_of(name: str, value: object, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`.
 

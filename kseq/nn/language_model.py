@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import keras
 
 from kseq.backend import require_engine
-from kseq.checks import non_negative_int, one_of, positive_int, unit_interval
+from kseq.checks import non_negative_int, one_of, positive_int
 from kseq.data.vocab import Vocab
 from kseq.errors import DataError, UsageError
 from kseq.nn import speaking
@@ -21,6 +22,7 @@ from kseq.nn.optimizers import ReportSkipped
 from kseq.nn.programs import TokenProgram
 from kseq.nn.provenance import NoteResults, Provenance
 from kseq.nn.recurrent_stack import CELLS
+from kseq.nn.regularization import Regularization
 from kseq.nn.stack import Stack
 from kseq.nn.token_feeding import ChecksIds
 from kseq.nn.weighing import ChecksWeights
@@ -40,6 +42,13 @@ class LanguageModel(ChecksIds, ChecksWeights, CarriesState, SavedWhole, keras.Mo
         tie_weights: read the logits out through the transposed embedding (Press and Wolf,
             arXiv:1608.05859); then embedding_dim is `units`.
         dropout: rate between recurrent layers, not after the last (as PyTorch's `nn.LSTM`).
+        dropout_kind: "standard", or "locked" (variational): one mask for all steps of a sequence.
+        input_dropout, output_dropout: rates before the first layer and after the last.
+        embedding_dropout: rate at which whole types of token are dropped from the input.
+        weight_drop: rate at which entries of the recurrent kernels are dropped (DropConnect).
+        activation_l2, temporal_l2: weights of penalties on the last outputs and on how they
+            change from step to step, part of the training `loss`, of no perplexity and no
+            held-out figure.  All in `kseq.nn.regularization` with their papers.
         init: initial weights as "keras", "torch" or "d2l" would draw them.
         seed: draws the initial weights, the same on every engine, and the dropout.
         bidirectional: refused, with the reason.
@@ -78,6 +87,13 @@ class LanguageModel(ChecksIds, ChecksWeights, CarriesState, SavedWhole, keras.Mo
         seed: int = 0,
         bidirectional: bool = False,
         provenance: dict[str, Any] | None = None,
+        dropout_kind: str = "standard",
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        activation_l2: float = 0.0,
+        temporal_l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -89,7 +105,16 @@ class LanguageModel(ChecksIds, ChecksWeights, CarriesState, SavedWhole, keras.Mo
         self.num_layers = positive_int("num_layers", num_layers, most=2**10)
         self.tie_weights = bool(tie_weights)
         self.embedding_dim = self._checked_embedding_dim(embedding_dim)
-        self.dropout = unit_interval("dropout", dropout)
+        self.regularization = Regularization.checked(
+            dropout=dropout,
+            dropout_kind=dropout_kind,
+            input_dropout=input_dropout,
+            output_dropout=output_dropout,
+            embedding_dropout=embedding_dropout,
+            weight_drop=weight_drop,
+            activation_l2=activation_l2,
+            temporal_l2=temporal_l2,
+        )
         self.init = one_of("init", init, PRESETS)
         self.seed = non_negative_int("seed", seed)
         self.provenance = Provenance(provenance)
@@ -102,7 +127,7 @@ class LanguageModel(ChecksIds, ChecksWeights, CarriesState, SavedWhole, keras.Mo
             self.num_layers,
             self.embedding_dim,
             self.tie_weights,
-            self.dropout,
+            self.regularization,
             self.init,
             self.seed,
             dtype=self.dtype_policy,
@@ -215,7 +240,7 @@ class LanguageModel(ChecksIds, ChecksWeights, CarriesState, SavedWhole, keras.Mo
             "num_layers": self.num_layers,
             "embedding_dim": self.embedding_dim,
             "tie_weights": self.tie_weights,
-            "dropout": self.dropout,
+            **asdict(self.regularization),
             "init": self.init,
             "seed": self.seed,
             "provenance": self.provenance.to_dict(),

@@ -57,22 +57,24 @@ class TokenProgram:
         return self.parts.are_below(self.vocab_size, x, y)
 
     def forward(self, x: Any, y: Any, state: Any, training: bool) -> Outcome:
-        hidden, state = self._hidden(x, state, training)
         stack = self.stack
+        raw, state = run_layers(stack, self._vectors(x, training), state, training)
+        hidden = stack.ends.leave(raw, training)
         if stack.dense is not None:
             weight, bias = stack.dense.kernel.value, stack.dense.bias.value
         else:
             weight, bias = stack.embedding.embeddings.value.T, stack.bias.value
         loss, nats = self.parts.linear_cross_entropy(hidden, weight, bias, y)
-        return Outcome(loss, y, None, nats, state)
+        added = stack.penalty(raw, hidden) if training else None
+        return Outcome(loss if added is None else loss + added, y, None, nats, state)
 
-    def _hidden(self, ids: Any, state: Any, training: bool) -> tuple[Any, Any]:
+    def _vectors(self, ids: Any, training: bool) -> Any:
         if self.stack.embedding is not None:
             table = self.stack.embedding.embeddings.value
             x = self.parts.lookup(ids, table, self.dtype)
         else:
             x = self.parts.one_hot(ids, self.vocab_size, self.dtype)
-        return run_layers(self.stack, x, state, training)
+        return self.stack.ends.enter(ids, x, training)
 
 
 class SeriesProgram:
@@ -142,7 +144,8 @@ def run_layers(stack: Any, x: Any, initial_state: Any, training: bool) -> tuple[
         if index and stack.dropouts[index - 1].rate:
             x = stack.dropouts[index - 1](x, training=training)
         run = layer if wrapped else layer.call
-        x, *last = run(x, initial_state=list(given), training=training)
+        with stack.dropping(index, training):
+            x, *last = run(x, initial_state=list(given), training=training)
         state.append(last)
     return x, state
 

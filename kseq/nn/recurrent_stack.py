@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from keras import ops
 
 from kseq.nn import cells, recurrent
 from kseq.nn.initializers import Draw
+from kseq.nn.regularization import dropout_layer, dropped_weights, spread, weight_drops
 
 _FUSED = {
     "simple_rnn": recurrent.SimpleRNN,
@@ -31,18 +33,30 @@ class RecurrentStack(keras.layers.Layer):
 
     recurrent: list[keras.layers.RNN]
     dropouts: list[keras.layers.Dropout]
+    weight_drops: list[keras.layers.Dropout]
 
     def stack_recurrent(
-        self, cell: str, units: int, num_layers: int, dropout: float, draw: Draw
+        self,
+        cell: str,
+        units: int,
+        num_layers: int,
+        dropout: float,
+        draw: Draw,
+        locked: bool = False,
+        weight_drop: float = 0.0,
     ) -> None:
-        """Make the layers: each of `units`, with `dropout` between them, not after the last."""
+        """Make the layers: each of `units`, with `dropout` between them, not after the last.
+
+        locked, weight_drop: see `kseq.nn.regularization`.
+        """
         self.recurrent = [
             recurrent_layer(cell, units, draw, self.dtype_policy) for _ in range(num_layers)
         ]
         self.dropouts = [
-            keras.layers.Dropout(dropout, seed=_spread(draw.seed, layer), dtype=self.dtype_policy)
+            dropout_layer(dropout, spread(draw.seed, layer), locked, self.dtype_policy)
             for layer in range(num_layers - 1)
         ]
+        self.weight_drops = weight_drops(weight_drop, draw.seed, num_layers, self.dtype_policy)
 
     def build_recurrent(self, width: int) -> int:
         """Build the layers for vectors of `width`; return the width of what comes out."""
@@ -59,9 +73,17 @@ class RecurrentStack(keras.layers.Layer):
         for index, (layer, first) in enumerate(zip(self.recurrent, initial_state, strict=True)):
             if index:
                 x = self.dropouts[index - 1](x, training=training)
-            x, *last = layer(x, initial_state=list(first), training=training)
+            with self.dropping(index, training):
+                x, *last = layer(x, initial_state=list(first), training=training)
             state.append(last)
         return x, state
+
+    def dropping(self, index: int, training: bool) -> AbstractContextManager[None]:
+        """Return a context in which the recurrent kernels of a layer are as training drops them."""
+        if not (training and self.weight_drops):
+            return nullcontext()
+        cell: Any = self.recurrent[index].cell
+        return dropped_weights(cell, self.weight_drops[index], self.compute_dtype)
 
     def zero_state(self, batch_size: Any) -> list[list[Any]]:
         return [list(layer.get_initial_state(batch_size)) for layer in self.recurrent]
@@ -83,8 +105,14 @@ class RecurrentStack(keras.layers.Layer):
 
     def _dropout_streams(self) -> dict[str, Any]:
         """Return the random streams that Keras leaves out of a file, by the name they get there."""
-        dropping = [layer for layer in self.dropouts if layer.rate]
-        return {f"seed_generator_{i}": d.seed_generator for i, d in enumerate(dropping)}
+        between = {str(i): d for i, d in enumerate(self.dropouts) if d.rate}
+        weights = {f"weights_{i}": d for i, d in enumerate(self.weight_drops)}
+        named = {**between, **weights, **self.end_dropouts()}
+        return {f"seed_generator_{name}": d.seed_generator for name, d in named.items()}
+
+    def end_dropouts(self) -> dict[str, keras.layers.Dropout]:
+        """Return what is dropped before the first layer and after the last, by name."""
+        return {}
 
 
 def recurrent_layer(cell: str, units: int, draw: Draw, dtype: Any = None) -> keras.layers.RNN:
@@ -107,8 +135,3 @@ def recurrent_layer(cell: str, units: int, draw: Draw, dtype: Any = None) -> ker
         weights["unit_forget_bias"] = draw.init == "keras"
     # Of no use without dropout in the layer, but a variable, and else another in each process.
     return _FUSED[cell](units, seed=draw.seed, **weights, **options)
-
-
-def _spread(seed: int, layer: int) -> int:
-    # On torch Keras's generators of neighbouring seeds give the same stream shifted by one.
-    return int(np.random.SeedSequence([seed, layer]).generate_state(1)[0] >> 1)

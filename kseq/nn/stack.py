@@ -9,6 +9,7 @@ from keras import ops
 
 from kseq.nn.initializers import Draw
 from kseq.nn.recurrent_stack import RecurrentStack
+from kseq.nn.regularization import EndDropouts, Regularization, penalty
 
 
 @keras.saving.register_keras_serializable(package="kseq")
@@ -26,7 +27,7 @@ class Stack(RecurrentStack):
         num_layers: int,
         embedding_dim: int | None,
         tie_weights: bool,
-        dropout: float,
+        regularization: Regularization,
         init: str,
         seed: int,
         **kwargs: Any,
@@ -36,7 +37,8 @@ class Stack(RecurrentStack):
         self.embedding_dim = embedding_dim
         draw = Draw(init, seed)
         self.embedding = self._make_embedding(draw)
-        self.stack_recurrent(cell, units, num_layers, dropout, draw)
+        self.regularization = regularization
+        self._stack_regularized(cell, num_layers, draw)
         self.dense = None if tie_weights else self._make_dense(draw)
 
     def build(self, input_shape: Any) -> None:
@@ -50,8 +52,30 @@ class Stack(RecurrentStack):
             self.bias = self.add_weight((self.vocab_size,), "zeros", name="bias")
 
     def call(self, ids: Any, initial_state: Any = None, training: bool = False) -> Any:
-        x, state = self.run_recurrent(self._vectors(ids), initial_state, training)
+        x = self.ends.enter(ids, self._vectors(ids), training)
+        raw, state = self.run_recurrent(x, initial_state, training)
+        x = self.ends.leave(raw, training)
+        self.added_loss = self.penalty(raw, x) if training else None
+        if self.added_loss is not None:
+            self.add_loss(self.added_loss)
         return ops.cast(self._logits(x), "float32"), state
+
+    def penalty(self, raw: Any, dropped: Any) -> Any:
+        """Return what training adds to the loss, for the last outputs before and after dropout."""
+        return penalty(self.regularization, raw, dropped)
+
+    def end_dropouts(self) -> dict[str, keras.layers.Dropout]:
+        return self.ends.layers()
+
+    def _stack_regularized(self, cell: str, num_layers: int, draw: Draw) -> None:
+        chosen, locked = self.regularization, self.regularization.dropout_kind == "locked"
+        self.stack_recurrent(
+            cell, self.units, num_layers, chosen.dropout, draw, locked, chosen.weight_drop
+        )
+        self.ends = EndDropouts(chosen, self.vocab_size, draw.seed, self.dtype_policy)
+        # Keras finds the layers in what it tracks alone.
+        self.dropped_ends = list(self.ends.layers().values())
+        self.added_loss: Any = None
 
     def _vectors(self, ids: Any) -> Any:
         if self.embedding is not None:

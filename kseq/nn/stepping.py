@@ -142,7 +142,13 @@ def _is_compiled_plainly(model: Any) -> bool:
         not all(m.built for m in model.metrics if hasattr(m, "metrics")),
         type(model.metrics[0]) is not keras.metrics.Mean,
     )
-    return not any(odd) and not model.losses
+    return not any(odd) and not _losses_of_others(model)
+
+
+def _losses_of_others(model: Any) -> list[Any]:
+    """Return the losses of layers and weights that the model's program does not know."""
+    own = getattr(getattr(model, "stack", None), "added_loss", None)
+    return [loss for loss in model.losses if loss is not own]
 
 
 def _observer(metric: Any, program: Any, parts: Any) -> Callable[[Outcome], None]:

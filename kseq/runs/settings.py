@@ -8,6 +8,7 @@ from typing import Any
 
 from kseq.checks import shown
 from kseq.errors import DataError, UsageError
+from kseq.nn.regularization import changed_names
 
 
 def settings_of(model: Any, batches: Any) -> dict[str, Any]:
@@ -18,6 +19,8 @@ def settings_of(model: Any, batches: Any) -> dict[str, Any]:
     names = ("cell", "units", "num_layers", "embedding_dim", "tie_weights", "dropout", "seed")
     settings = {
         **{name: config[name] for name in names},
+        # What does nothing is left out, as in the settings of runs from before there was any.
+        **changed_names(config),
         "dtype": model.dtype_policy.name,
         "vocab_size": len(model.vocab),
         "batches": type(batches).__name__,

@@ -26,6 +26,7 @@ _PRESETS = ("keras", "torch", "d2l")
 _POLICY_CLASSES = ("DTypePolicy", "FloatDTypePolicy")
 _LONGEST_WORD = 1000
 _LARGEST_SEED = 2**31 - 1
+_LARGEST_WEIGHT = 1e30
 
 Rule = Callable[[Any], bool]
 
@@ -54,6 +55,10 @@ def _truth(value: Any) -> bool:
 
 def _share(value: Any) -> bool:
     return is_number(value) and 0 <= value < 1
+
+
+def _weight(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= _LARGEST_WEIGHT
 
 
 def _name(value: Any) -> bool:
@@ -141,6 +146,13 @@ _RULES: dict[str, dict[str, Rule]] = {
         "cell": _one_of(*CELLS),
         "embedding_dim": _or_none(whole(1, 2**16)),
         "tie_weights": _truth,
+        "dropout_kind": _one_of("standard", "locked"),
+        "input_dropout": _share,
+        "output_dropout": _share,
+        "embedding_dropout": _share,
+        "weight_drop": _share,
+        "activation_l2": _weight,
+        "temporal_l2": _weight,
     },
     "Forecaster": {
         **_OF_ANY,

@@ -18,6 +18,7 @@ Shape = tuple[int, ...]
 _GATES = {"simple_rnn": 1, "gru": 3, "lstm": 4}
 _SCRATCH_GATES = {"scratch_simple_rnn": 1, "scratch_gru": 3, "scratch_lstm": 4, "peephole_lstm": 4}
 _PEEPHOLES = 3
+_ENDS = ("input", "output", "embedding")
 _ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float64": 8}
 
 # What a model is built with where its file does not say.
@@ -76,9 +77,18 @@ def wanted(kind: str, config: dict[str, Any], dtype: str) -> Wanted:
     """
     settings = {**DEFAULTS[kind], **config}
     root, weights = _LAYERS[kind](settings)
-    count = settings["num_layers"] - 1 if settings["dropout"] else 0
-    streams: dict[str, Shape] = {f"{root}/vars/seed_generator_{i}": (2,) for i in range(count)}
+    streams: dict[str, Shape] = {
+        f"{root}/vars/seed_generator_{name}": (2,) for name in _streams(settings)
+    }
     return Wanted(dict(weights), streams, _ITEM_SIZES.get(dtype, 4))
+
+
+def _streams(settings: dict[str, Any]) -> Iterator[str]:
+    """Give the name of each random stream: between the layers, of their weights, at the ends."""
+    layers = settings["num_layers"]
+    yield from map(str, range(layers - 1 if settings["dropout"] else 0))
+    yield from (f"weights_{i}" for i in range(layers if settings.get("weight_drop") else 0))
+    yield from (name for name in _ENDS if settings.get(f"{name}_dropout"))
 
 
 def _language_model(settings: dict[str, Any]) -> tuple[str, Iterator[tuple[str, Shape]]]:
