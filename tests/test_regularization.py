@@ -1,4 +1,4 @@
-"""What regularises a language model: that it acts in training, is off in evaluation, and is right."""
+"""What regularises a language model: that it acts, is off in evaluation, and is right."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ import kseq
 from kseq.backend import gradient
 from kseq.errors import UsageError
 from kseq.nn import regularization
-from kseq.nn.regularization import NAMES, Regularization, dropped_weights, dropout_layer
+from kseq.nn.regularization import NAMES, Regularization, dropout_layer, dropped_weights
 from kseq.nn.stack import Stack
 
 EVERYTHING = {
@@ -148,12 +148,12 @@ def test_kernels_with_dropped_entries_give_values_and_gradients(cell, recurrence
     expected, (unmasked,) = gradient(lambda tensors: loss(tensors, False), [kernel * mask])
     np.testing.assert_allclose(to_numpy(value), to_numpy(expected), rtol=1e-5)
     np.testing.assert_allclose(to_numpy(slope), to_numpy(unmasked) * mask, atol=1e-5)
-    way, step = rng.normal(size=kernel.shape).astype("float32"), 1e-2
+    way, step = rng.normal(size=kernel.shape).astype("float32"), 2e-3
     ends = [
         float(to_numpy(loss([ops.convert_to_tensor(kernel + s * step * way)]))) for s in (1, -1)
     ]
     np.testing.assert_allclose(
-        (to_numpy(slope) * way).sum(), (ends[0] - ends[1]) / (2 * step), rtol=5e-3
+        (to_numpy(slope) * way).sum(), (ends[0] - ends[1]) / (2 * step), rtol=1e-2
     )
 
 
@@ -252,8 +252,8 @@ def test_steps_are_planned_again_after_a_step_of_kerass():
 
     model = tiny("gru", **EVERYTHING)
     model.compile()
-    ids = draw_ids(24).reshape(2, 12)
-    model(ids, training=True)
+    model.fit(kseq.SequentialBatches(draw_ids(60), 2, 5), epochs=1, verbose=0)
+    model(draw_ids(24).reshape(2, 12), training=True)
     assert model.losses
     assert planned_step(model, training=True) is not None
     model.stack.dense.kernel.regularizer = keras.regularizers.L2(0.1)

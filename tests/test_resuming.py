@@ -25,6 +25,16 @@ from kseq.runs import folder
 from kseq.runs.checkpoints import read_checkpoint, write_checkpoint
 from kseq.training import checkpointing
 
+EVERYTHING = {
+    "dropout": 0.3,
+    "dropout_kind": "locked",
+    "input_dropout": 0.2,
+    "output_dropout": 0.2,
+    "embedding_dropout": 0.2,
+    "weight_drop": 0.4,
+    "activation_l2": 2.0,
+    "temporal_l2": 1.0,
+}
 TIMES = ("tokens_per_second", "seconds", "seconds_left")
 EPOCHS, STEPS = 4, 3
 FILES = {"settings.json", "history.json", "best.keras"}
@@ -88,6 +98,17 @@ def without_validation(folder, **options):
     return on_sequential_batches(folder, validation=None, patience=3, **options)
 
 
+def regularised(folder, **options):
+    """Train with all that the literature adds, judged so that averaging begins on the way."""
+    model = tiny("lstm", num_layers=2, embedding_dim=4, **EVERYTHING)
+    model.compile(kseq.clipped_optimizer("asgd", 0.5, nonmonotone=1))
+    judged = SequentialBatches(np.array([3, 4] * 10), 2, 4)
+    # Three batches in every epoch, their lengths drawn.
+    batches = SequentialBatches(np.array([1, 2] * 17), 3, 4, num_steps_spread=1)
+    options = {"validation": judged, "keep": "last", **options}
+    return model, kseq.train(model, batches, EPOCHS, run_dir=folder, **options)
+
+
 def without_times(records):
     return [{k: v for k, v in record.items() if k not in TIMES} for record in records]
 
@@ -134,6 +155,7 @@ WHOLE = {
     "random": on_random_batches,
     "sequential": on_sequential_batches,
     "alone": without_validation,
+    "regularised": regularised,
 }
 
 

@@ -51,6 +51,16 @@ def steps() -> None:
     return
 
 
+def feed_lengths(batches: Any) -> Any:
+    """Return what `fit` may be given for pairs of ids (B, T) of several lengths.
+
+    Keras takes the lengths of the first two batches, where they are equal, for those of all.
+    """
+    from kseq.backend.tensorflow_feeding import PairAdapter
+
+    return PairAdapter(batches)
+
+
 def apply_if_finite(norm: Any, apply: Callable[[], None], variables: Sequence[Any]) -> Any:
     """Call `apply` only if `norm` is finite; return 1 if it was skipped, else 0."""
     del variables

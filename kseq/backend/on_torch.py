@@ -38,6 +38,11 @@ def steps() -> ModuleType:
     return torch_steps
 
 
+def feed_lengths(batches: Any) -> Any:
+    """Return what `fit` may be given for batches of several lengths: themselves."""
+    return batches
+
+
 def apply_if_finite(norm: Tensor, apply: Callable[[], None], variables: Sequence[Any]) -> Tensor:
     """Call `apply` only if `norm` is finite; return 1 if it was skipped, else 0."""
     del variables

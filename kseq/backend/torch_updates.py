@@ -67,7 +67,7 @@ class Update:
         decays = [optimizer._use_weight_decay(v) for v in self.variables] if self.decay else []
         self.decayed = [w for w, does in zip(weights, decays, strict=False) if does]
         self.first, self.second = (self._state_of(n) for n in ("_momentums", "_velocities"))
-        self.momentums = self._state_of("momentums")
+        self.momentums, self.averages = (self._state_of(n) for n in ("momentums", "averages"))
         # The fused kernel reads memory front to back, whatever the strides.
         lie_straight = all(t.is_contiguous() for t in (*weights, *self.first, *self.second))
         self.fuses = lie_straight and sum(w.numel() for w in weights) >= FUSED_FROM
@@ -82,7 +82,7 @@ class Update:
 
     def _learning_rate(self) -> float:
         rate = self.optimizer.learning_rate
-        return float(getattr(rate, "value", rate))
+        return float(getattr(rate, "value", rate)) * getattr(self.optimizer, "rate_scale", 1.0)
 
     def _clipped(self, grads: list[Tensor]) -> tuple[list[Tensor], float]:
         """Return gradients and what each is to be multiplied by."""
@@ -111,6 +111,13 @@ class Update:
             torch._foreach_add_(weights, momentums, alpha=optimizer.momentum)
         else:
             torch._foreach_add_(weights, momentums)
+
+    def _asgd(self, grads: list[Tensor], scale: float, rate: float) -> None:
+        self._sgd(grads, scale, rate)
+        averaged = self.optimizer.averaged_steps.value
+        if int(averaged) >= 0:
+            averaged.add_(1)
+            torch._foreach_lerp_(self.averages, self.weights, 1 / int(averaged))
 
     def _adam(self, grads: list[Tensor], scale: float, rate: float) -> None:
         optimizer = self.optimizer

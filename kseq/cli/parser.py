@@ -11,6 +11,7 @@ from kseq.checks import (
     LARGEST_SIZE,
     fraction,
     nearest,
+    non_negative_float,
     non_negative_int,
     one_of,
     positive_float,
@@ -86,6 +87,11 @@ def count(name: str, most: int = LARGEST_SIZE) -> Callable[[str], Any]:
 def rate(name: str) -> Callable[[str], Any]:
     """A finite number above 0."""
     return checked(lambda value: positive_float(name, value), _float_or_word)
+
+
+def weight(name: str) -> Callable[[str], Any]:
+    """A finite number, 0 or more."""
+    return checked(lambda value: non_negative_float(name, value), _float_or_word)
 
 
 def share(name: str) -> Callable[[str], Any]:

@@ -13,6 +13,7 @@ from kseq.cli.printing import print_report
 from kseq.cli.progress import Progress
 from kseq.cli.texts import prompts, training_texts
 from kseq.data.corpora import Corpus
+from kseq.errors import UsageError
 from kseq.runs.checkpoints import checkpoint_files
 
 DEMO = [
@@ -66,6 +67,7 @@ def trained(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Train as the options say, write the files; return the report, and the same in words."""
     from kseq.cli.report import in_words, report_of, write_files
 
+    _check_spread(options)
     sources = options.corpus or ["story"]
     run_dir = Path(options.run_dir or f"runs/{_run_name(sources)}-{options.cell}")
     require_run_folder(run_dir, options.resume, options.overwrite)
@@ -91,8 +93,7 @@ def _model_and_run(
     import kseq
     from kseq import backend
 
-    make = kseq.SequentialBatches if options.batches == "sequential" else kseq.RandomBatches
-    batches = make(train_part, options.batch_size, options.num_steps, seed=options.seed)
+    batches = _batches(options, train_part)
     model = _model(options, train_part, len(batches))
     progress.note(f"model: {model.count_params():,} parameters, engine {backend.engine()}")
     if options.resume and not checkpoint_files(run_dir):
@@ -116,9 +117,27 @@ def _model_and_run(
     return model, run
 
 
+def _check_spread(options: argparse.Namespace) -> None:
+    if options.num_steps_spread and options.batches == "random":
+        raise UsageError(
+            "--num-steps-spread: batches must be sequential for their lengths to be drawn, found "
+            "--batches random; leave one of the two out"
+        )
+
+
+def _batches(options: argparse.Namespace, train_part: Corpus) -> Any:
+    import kseq
+
+    sizes = (train_part, options.batch_size, options.num_steps, options.seed)
+    if options.batches == "random":
+        return kseq.RandomBatches(*sizes)
+    return kseq.SequentialBatches(*sizes, num_steps_spread=options.num_steps_spread)
+
+
 def _model(options: argparse.Namespace, train_part: Corpus, steps_per_epoch: int) -> Any:
     import kseq
     from kseq.nn.optimizers import DEFAULT_LEARNING_RATES
+    from kseq.nn.regularization import NAMES
 
     model = kseq.LanguageModel(
         train_part.vocab,
@@ -127,16 +146,16 @@ def _model(options: argparse.Namespace, train_part: Corpus, steps_per_epoch: int
         num_layers=options.num_layers,
         embedding_dim=options.embedding_dim,
         tie_weights=options.tie_weights,
-        dropout=options.dropout,
+        **{name: getattr(options, name) for name in NAMES},
         init=options.init,
         seed=options.seed,
         dtype=options.dtype,
     )
     peak = options.learning_rate or DEFAULT_LEARNING_RATES[options.optimizer]
     rate = kseq.schedule(options.schedule, peak, steps_per_epoch * options.epochs)
-    model.compile(
-        kseq.clipped_optimizer(options.optimizer, rate, options.global_clipnorm, options.clipnorm)
-    )
+    bounds = options.global_clipnorm, options.clipnorm
+    more = {"nonmonotone": options.nonmonotone} if options.optimizer == "asgd" else {}
+    model.compile(kseq.clipped_optimizer(options.optimizer, rate, *bounds, **more))
     return model
 
 

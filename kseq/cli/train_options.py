@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kseq.cli.parser import Parser, choice, count, held_out, rate, share, size
+from kseq.cli.parser import Parser, choice, count, held_out, rate, share, size, weight
 from kseq.cli.shared_options import add_batch, add_choice, add_device, add_reading
 from kseq.experiments.recipes import RECIPES
 
 CELLS = ("simple_rnn", "gru", "lstm")
 TEACHING_CELLS = ("scratch_simple_rnn", "scratch_gru", "scratch_lstm", "peephole_lstm")
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+OPTIMIZERS = ("sgd", "asgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "one_cycle", "cosine", "plateau")
 
 
@@ -27,6 +27,7 @@ def add_train(command: Parser) -> None:
     )
     _add_text(command.add_argument_group("text"))
     _add_model(command.add_argument_group("model"))
+    _add_regularization(command.add_argument_group("regularisation"))
     _add_fit(command.add_argument_group("training"))
     _add_run(command.add_argument_group("run"))
 
@@ -70,24 +71,68 @@ def _add_model(group: Any) -> None:
         help="of a learned embedding (none: one-hot vectors)",
     )
     group.add_argument("--tie-weights", action="store_true", help="read out through the embedding")
-    group.add_argument(
-        "--dropout", type=share("dropout"), default=0.0, help="between layers (%(default)s)"
-    )
     add_choice(group, "--init", ("keras", "torch", "d2l"), "keras")
     add_choice(group, "--dtype", ("float32", "mixed_bfloat16"), "float32")
+
+
+# By their names in Python, as `kseq.LanguageModel` has them.
+SHARES = {
+    "dropout": "share dropped between layers",
+    "input_dropout": "before the first layer",
+    "output_dropout": "after the last layer",
+    "embedding_dropout": "of whole types of token",
+    "weight_drop": "of the entries of recurrent kernels",
+}
+PENALTIES = {
+    "activation_l2": "weight of the penalty on large outputs",
+    "temporal_l2": "weight of the penalty on outputs that change",
+}
+
+
+def _add_regularization(group: Any) -> None:
+    for name, words in SHARES.items():
+        group.add_argument(
+            _option(name), type=share(name), default=0.0, help=f"{words} (%(default)s)"
+        )
+    group.add_argument(
+        "--dropout-kind",
+        type=choice("dropout_kind", ("standard", "locked")),
+        default="standard",
+        help="locked: one choice for all steps of a sequence (%(default)s)",
+    )
+    for name, words in PENALTIES.items():
+        group.add_argument(
+            _option(name), type=weight(name), default=0.0, help=f"{words} (%(default)g)"
+        )
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _add_fit(group: Any) -> None:
     add_choice(group, "--batches", ("sequential", "random"), "sequential")
     add_batch(group)
     group.add_argument(
+        "--num-steps-spread",
+        type=count("num_steps_spread"),
+        default=0,
+        help="draw the steps of sequential batches with this deviation, such as 5 (%(default)s)",
+    )
+    group.add_argument(
         "--epochs", type=size("epochs"), default=50, help="times the text is read (%(default)s)"
     )
     add_choice(group, "--optimizer", OPTIMIZERS, "adam")
     group.add_argument(
+        "--nonmonotone",
+        type=size("nonmonotone"),
+        default=5,
+        help="epochs of no gain after which asgd begins its mean (%(default)s)",
+    )
+    group.add_argument(
         "--learning-rate",
         type=rate("learning_rate"),
-        help="its peak (1 for sgd, 0.002 for the others)",
+        help="its peak (1 for sgd and asgd, 0.002 for the others)",
     )
     add_choice(group, "--schedule", SCHEDULES, "constant")
     group.add_argument(

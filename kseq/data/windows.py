@@ -93,7 +93,7 @@ def offset(seed: int | None, epoch: int, n_tokens: int, batch_size: int, num_ste
         0
     """
     used = num_batches(n_tokens, batch_size, num_steps) * batch_size * num_steps
-    rng = _generator(seed, epoch)
+    rng = _generator_of(seed, epoch)
     largest = min(num_steps - 1, n_tokens - 1 - used)
     return 0 if rng is None else int(rng.integers(largest + 1))
 
@@ -135,7 +135,7 @@ def random_starts(
     first = offset(seed, epoch, n_tokens, batch_size, num_steps)
     batches = num_batches(n_tokens, batch_size, num_steps)
     windows = first + num_steps * np.arange((n_tokens - 1 - first) // num_steps)
-    rng = _generator(seed, epoch, stream=1)
+    rng = _generator_of(seed, epoch, stream=1)
     if rng is not None:
         rng.shuffle(windows)
     return windows[: batches * batch_size].reshape(batches, batch_size)
@@ -186,8 +186,16 @@ def _upper_half(most: int) -> np.ndarray:
     return np.arange(most, max(most // 2, most - _MOST_TRIED, 1 if most > 1 else 0), -1)
 
 
-def _generator(seed: int | None, epoch: int, stream: int = 0) -> np.random.Generator | None:
+def generator(seed: int, epoch: int, stream: int = 0) -> np.random.Generator:
+    """Return the generator of one of an epoch's random streams.
+
+    Raises:
+        UsageError: a seed beyond 2**32 - 1, or an epoch below 0.
+    """
     epoch = non_negative_int("epoch", epoch)
-    if seed is None:
-        return None
     return np.random.default_rng([non_negative_int("seed", seed, LARGEST_SEED), epoch, stream])
+
+
+def _generator_of(seed: int | None, epoch: int, stream: int = 0) -> np.random.Generator | None:
+    epoch = non_negative_int("epoch", epoch)
+    return None if seed is None else generator(seed, epoch, stream)

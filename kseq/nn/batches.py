@@ -31,7 +31,7 @@ import keras
 import numpy as np
 
 from kseq.checks import non_negative_int, positive_int
-from kseq.data import windows
+from kseq.data import lengths, windows
 from kseq.data.corpora import Corpus
 
 
@@ -42,6 +42,8 @@ class EpochBatches(keras.utils.PyDataset):
     """
 
     carries_state = False
+    # The steps whose learning rate is the optimizer's, where batches differ in theirs.
+    base_steps: int | None = None
     batch_size: int
     epoch: int
 
@@ -121,6 +123,7 @@ class RestOfEpoch(EpochBatches):
     def __init__(self, batches: Any, first: int) -> None:
         super().__init__(workers=1)
         self.batches, self.first, self.epoch = batches, first, batches.epoch
+        self.base_steps = batches.base_steps
         self.carries_state, self.batch_size = batches.carries_state, batches.batch_size
         self.ids, self.corpus = batches.ids, batches.corpus
 
@@ -143,13 +146,25 @@ class SequentialBatches(_TokenBatches):
         batch_size: B, rows of a batch.
         num_steps: T, tokens of a row.
         seed: draws the offset of each epoch; None means offset 0 always.
+        num_steps_spread: s above 0 draws T anew for each batch, near `num_steps` or, one time in
+            twenty, near half of it, with the standard deviation s; 5 is the paper's.  No token is
+            then always the last to learn from.  `fit` multiplies the learning rate of a step by
+            T / num_steps, for which the optimizer must be one of `kseq.clipped_optimizer`.
 
     Raises:
-        UsageError: a size that is not a positive whole number.
+        UsageError: a size that is not a positive whole number; a spread beyond half of
+            `num_steps`, or without a seed.
         DataError: fewer than B * T + 1 tokens.
 
     `LanguageModel.fit` carries the state from batch to batch and starts each epoch at zero.  With
     another Keras model pass `shuffle=False` to `fit`, which would reorder the batches.
+
+    Drawn lengths are multiples of s up to 3 s above `num_steps`, with 5 and 35 at most ten of them:
+    JAX and TensorFlow compile a step for each.  They are a function of the seed and the epoch,
+    every epoch has as many batches, and their sum is that of the rows.
+
+    Source: Dive into Deep Learning 8.3; for the lengths Merity, Keskar and Socher,
+    arXiv:1708.02182, section 5.
 
     Example:
         >>> batches = SequentialBatches(np.arange(35), batch_size=2, num_steps=5, seed=None)
@@ -159,10 +174,39 @@ class SequentialBatches(_TokenBatches):
 
     carries_state = True
 
+    def __init__(
+        self,
+        corpus: Any,
+        batch_size: int = 32,
+        num_steps: int = 35,
+        seed: int | None = 0,
+        num_steps_spread: int = 0,
+    ) -> None:
+        self.num_steps_spread = lengths.checked_spread(num_steps_spread, num_steps, seed)
+        super().__init__(corpus, batch_size, num_steps, seed)
+        if self.num_steps_spread:
+            self.base_steps = self.num_steps
+            self._len = len(self._lengths)
+
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs and targets of one batch of the current epoch, (B, T) each."""
+        num_steps = self._lengths[index] if self.num_steps_spread else self.num_steps
+        return windows.gather(self.ids, self._starts[index], int(num_steps))
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        """How many tokens are inputs in one epoch."""
+        if not self.num_steps_spread:
+            return super().tokens_per_epoch
+        return int(self._lengths.sum()) * self.batch_size
+
     def _starts_of(self, epoch: int) -> np.ndarray:
-        return windows.sequential_starts(
-            len(self.ids), self.batch_size, self.num_steps, self.seed, epoch
-        )
+        sizes = (len(self.ids), self.batch_size, self.num_steps)
+        if not self.num_steps_spread:
+            return windows.sequential_starts(*sizes, self.seed, epoch)
+        assert self.seed is not None
+        starts, self._lengths = lengths.drawn(*sizes, self.num_steps_spread, self.seed, epoch)
+        return starts
 
 
 class RandomBatches(_TokenBatches):

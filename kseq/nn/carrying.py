@@ -18,6 +18,7 @@ from keras import ops
 from kseq.backend import require_engine
 from kseq.nn.batches import EpochBatches
 from kseq.nn.listening import listeners
+from kseq.nn.optimizers import check_scales, inside
 from kseq.nn.stepping import PlannedStep, planned_step, steps_are_planned
 
 
@@ -132,6 +133,7 @@ class CarriesState:
 
     _carry: Carry
     compute_dtype: str
+    optimizer: Any
     train_function: Any
     test_function: Any
 
@@ -150,6 +152,32 @@ class CarriesState:
     def start_carrying(self) -> None:
         """Carry nothing yet; called once, by the constructor."""
         self._carry = Carry({}, [], "float32")
+        self._base_steps: int | None = None
+
+    def note_steps(self, x: Any) -> None:
+        """Fit the learning rate of the step underway to the steps of its inputs (B, T, ...).
+
+        Where batches differ in them it is in proportion, see `SequentialBatches`.
+        """
+        if self._base_steps:
+            scale = ops.shape(x)[1] / self._base_steps
+            # On TensorFlow the steps may be a tensor, and their quotient a double.
+            inside(self.optimizer).rate_scale = (
+                scale if isinstance(scale, float) else ops.cast(scale, "float32")
+            )
+
+    @contextmanager
+    def _rate_by_steps(self, batches: Any) -> Iterator[None]:
+        """Fit the learning rate to the steps of batches that differ in them, in the block."""
+        self._base_steps = getattr(batches, "base_steps", None)
+        if self._base_steps:
+            check_scales(self.optimizer)
+        try:
+            yield
+        finally:
+            if self._base_steps:
+                inside(self.optimizer).rate_scale = 1.0
+            self._base_steps = None
 
     def carried(self, training: bool) -> CarriedState | None:
         """Return the state that training or evaluation is carrying just now, or None."""
@@ -199,7 +227,7 @@ class CarriesState:
         added = self.before_fit(x, validation)
         if _is_ours(x):
             kwargs["shuffle"] = False
-        with self._carrying(training=x, evaluation=validation):
+        with self._carrying(training=x, evaluation=validation), self._rate_by_steps(x):
             kwargs["callbacks"] = [
                 CarryDuringFit(self._carry, x, bool(kwargs.get("initial_epoch"))),
                 *added,
@@ -268,9 +296,11 @@ def _is_ours(batches: Any) -> bool:
 
 def _fed(batches: Any, class_weight: Any = None) -> Any:
     """Return what Keras is to read batches of ours from; weights of classes are its own to add."""
-    if not _is_ours(batches) or class_weight is not None or not steps_are_planned():
+    if not _is_ours(batches) or class_weight is not None:
         return batches
-    return require_engine().steps().feed(batches)
+    if steps_are_planned():
+        return require_engine().steps().feed(batches)
+    return require_engine().feed_lengths(batches) if batches.base_steps else batches
 
 
 def _as_evaluation(batches: Any) -> Any:

@@ -15,8 +15,9 @@ from keras import ops
 
 from kseq.backend import gradient
 from kseq.checks import positive_float, positive_int
+from kseq.nn.guarding import global_norm
 from kseq.nn.jacobians import CELLS, at_least_two, drawn_layer, drawn_weight
-from kseq.nn.optimizers import NEVER, clipped_optimizer, global_norm, skipped_steps
+from kseq.nn.optimizers import NEVER, clipped_optimizer, skipped_steps
 
 BATCH, MOST_UPDATES = 32, 10_000
 

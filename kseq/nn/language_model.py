@@ -145,6 +145,8 @@ class LanguageModel(ChecksIds, ChecksWeights, CarriesState, SavedWhole, keras.Mo
         training: bool = False,
     ) -> Any:
         # Whoever hands a state in or wants one back carries it.
+        if training:
+            self.note_steps(ids)
         explicit = return_state or initial_state is not None
         carried = None if explicit else self._carry.current(training)
         state = carried.read() if carried else initial_state

@@ -25,13 +25,14 @@ import keras
 from keras import ops
 
 import kseq.nn.schedules  # noqa: F401  an optimizer in a file may name a schedule
-from kseq.backend import require_engine
-from kseq.checks import one_of, positive_float
+from kseq.checks import one_of, positive_float, positive_int
 from kseq.errors import UsageError
+from kseq.nn.guarding import GuardedOptimizer, counter
 
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+OPTIMIZERS = ("sgd", "asgd", "adam", "adamw", "rmsprop")
 NEVER = 1e30  # a bound that no gradient reaches before float32 ends; infinite ones are skipped
-DEFAULT_LEARNING_RATES = {"sgd": 1.0, "adam": 2e-3, "adamw": 2e-3, "rmsprop": 2e-3}
+NONMONOTONE = 5  # epochs, as Merity, Keskar and Socher (arXiv:1708.02182) have it
+DEFAULT_LEARNING_RATES = {"sgd": 1.0, "asgd": 1.0, "adam": 2e-3, "adamw": 2e-3, "rmsprop": 2e-3}
 
 
 def clipped_optimizer(
@@ -44,12 +45,13 @@ def clipped_optimizer(
     """Return a Keras optimizer that clips, by the global norm at 1 unless told otherwise.
 
     Args:
-        name: "sgd", "adam", "adamw" or "rmsprop".
-        learning_rate: a positive number or a Keras schedule; by default 1 for sgd, 0.002 for
-            the others, which suit clipped recurrent language models.
+        name: "sgd", "asgd" (averaged, see `ClippedASGD`), "adam", "adamw" or "rmsprop".
+        learning_rate: a positive number or a Keras schedule; by default 1 for sgd and asgd, 0.002
+            for the others, which suit clipped recurrent language models.
         global_clipnorm: bound on the norm over all gradients together.
         clipnorm: bound on the norm of each variable's gradient; not both.
-        options: further arguments of the Keras optimizer, such as `momentum`.
+        options: further arguments of the Keras optimizer, such as `momentum`; for asgd also
+            `nonmonotone`.
 
     Raises:
         UsageError: an unknown name, a rate or bound that is not a positive finite number, or
@@ -97,42 +99,22 @@ def with_public_optimizer(compile_config: dict[str, Any]) -> dict[str, Any]:
     return compile_config
 
 
-class GuardedOptimizer:
-    """Mixed into a Keras optimizer: apply a step only if the norm of its gradients is finite."""
-
-    skipped_steps: Any
-
-    def build(self, variables: list[Any]) -> None:
-        if self.built:  # type: ignore[has-type]
-            return
-        super().build(variables)  # type: ignore[misc]
-        self.skipped_steps = keras.Variable(0, dtype="int32", trainable=False, name="skipped_steps")
-
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        grads = [_dense(g) for g in grads]
-        if trainable_variables is not None and not self.built:  # type: ignore[has-type]
-            self.build(list(trainable_variables))
-        if all(g is None for g in grads):
-            # Keras says that there are no gradients.
-            super().apply(grads, trainable_variables)  # type: ignore[misc]
-            return
-        norm = global_norm(grads)
-        skipped = require_engine().apply_if_finite(
-            norm, self._apply_of(grads, trainable_variables), self._touched()
-        )
-        self.skipped_steps.assign_add(ops.cast(skipped, "int32"))
-
-    def _apply_of(self, grads: Any, trainable_variables: Any) -> Callable[[], None]:
-        apply = super().apply  # type: ignore[misc]
-        return lambda: apply(grads, trainable_variables)
-
-    def _touched(self) -> list[Any]:
-        return [*self.variables, *self._trainable_variables]  # type: ignore[attr-defined]
-
-
 def inside(optimizer: Any) -> Any:
     """Return the optimizer inside Keras's `LossScaleOptimizer`, or the optimizer itself."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def check_scales(optimizer: Any) -> None:
+    """Refuse an optimizer whose learning rate cannot be scaled for a single step.
+
+    Raises:
+        UsageError: it is not one of `clipped_optimizer`.
+    """
+    if not isinstance(inside(optimizer), GuardedOptimizer):
+        raise UsageError(
+            "num_steps_spread: the learning rate must follow the steps of each batch, found "
+            f"{type(optimizer).__name__}, whose rate cannot; compile with kseq.clipped_optimizer"
+        )
 
 
 def skipped_steps(optimizer: Any) -> int:
@@ -160,18 +142,6 @@ class ReportSkipped(keras.callbacks.Callback):
             )
 
 
-def _dense(grad: Any) -> Any:
-    # TensorFlow gives an embedding's gradient as slices, one for each use of a row; the norm of
-    # slices is not that of their sums.
-    return None if grad is None else ops.reshape(grad, ops.shape(grad))
-
-
-def global_norm(grads: Any) -> Any:
-    """Return the square root of the sum of squares over all gradients, a scalar."""
-    squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
-    return ops.sqrt(ops.sum(ops.stack(squares)))
-
-
 def _engine_class(public: type, **arguments: Any) -> type:
     # On torch Keras makes an instance of a hidden subclass of its public optimizer class.
     return type(public(**arguments))
@@ -180,6 +150,63 @@ def _engine_class(public: type, **arguments: Any) -> type:
 @keras.saving.register_keras_serializable(package="kseq")
 class ClippedSGD(GuardedOptimizer, _engine_class(keras.optimizers.SGD)):  # type: ignore[misc]
     """Stochastic gradient descent, guarded and clipped."""
+
+
+@keras.saving.register_keras_serializable(package="kseq")
+class ClippedASGD(ClippedSGD):
+    """Stochastic gradient descent whose weights are averaged once judging shows no more gain.
+
+    Every step is that of `ClippedSGD`; beside it stands the mean of the weights after each step
+    since the averaging began.  `kseq.train` begins it after the first epoch whose held-out loss is
+    above the best of all but the `nonmonotone` epochs before it, and from then on judges, keeps
+    and saves the mean, while the steps go on from the weights themselves.  Elsewhere
+    `start_averaging` begins it, and the mean is in `averages`.
+
+    Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992);
+    Merity, Keskar and Socher, arXiv:1708.02182, section 4 (NT-ASGD).
+
+    Example:
+        >>> ClippedASGD(0.5, nonmonotone=3).get_config()["nonmonotone"]
+        3
+    """
+
+    def __init__(self, *arguments: Any, nonmonotone: int = NONMONOTONE, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.nonmonotone = positive_int("nonmonotone", nonmonotone)
+
+    def build(self, variables: list[Any]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.averages = self.add_optimizer_variables(variables, "average")
+        # Steps in the mean; -1 before it was begun.
+        self.averaged_steps = counter(-1, "averaged_steps")
+        # Whether weights and averages have changed places (`kseq.nn.averaging`).
+        self.holds_average = counter(0, "holds_average")
+
+    def start_averaging(self) -> None:
+        """Let the next step be the first in the mean."""
+        self.averaged_steps.assign(0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "nonmonotone": self.nonmonotone}
+
+    def _apply_of(self, grads: Any, trainable_variables: Any) -> Callable[[], None]:
+        apply = super()._apply_of(grads, trainable_variables)
+
+        def apply_and_average() -> None:
+            apply()
+            self._average()
+
+        return apply_and_average
+
+    def _average(self) -> None:
+        begun = ops.cast(self.averaged_steps >= 0, "int32")
+        self.averaged_steps.assign_add(begun)
+        count = ops.maximum(ops.cast(self.averaged_steps, "float32"), 1.0)
+        share = ops.cast(begun, "float32") / count
+        for weight, average in zip(self._trainable_variables, self.averages, strict=True):
+            average.assign_add((weight - average) * ops.cast(share, average.dtype))
 
 
 @keras.saving.register_keras_serializable(package="kseq")
@@ -199,6 +226,7 @@ class ClippedRMSprop(GuardedOptimizer, _engine_class(keras.optimizers.RMSprop)):
 
 _CLASSES = {
     "sgd": ClippedSGD,
+    "asgd": ClippedASGD,
     "adam": ClippedAdam,
     "adamw": ClippedAdamW,
     "rmsprop": ClippedRMSprop,
@@ -215,6 +243,6 @@ def update_kind(optimizer: Any) -> tuple[str | None, bool]:
         (('sgd', True), (None, False))
     """
     for kind, clipped in _CLASSES.items():
-        if type(optimizer) in (clipped, clipped.__bases__[1]):
+        if type(optimizer) in (clipped, *clipped.__bases__[1:]):
             return kind, type(optimizer) is clipped
     return None, False

@@ -84,6 +84,7 @@ class PlannedStep:
         return self.parts.Update(kind, self.optimizer, guarded, variables)
 
     def _learn(self, x: Any, y: Any, state: Any) -> Outcome:
+        self.model.note_steps(x)
         outcome = self.program.forward(x, y, state, True)
         self.update(self.parts.gradients(outcome.loss, self.tensors))  # type: ignore[misc]
         return outcome

@@ -27,10 +27,12 @@ def settings_of(model: Any, batches: Any) -> dict[str, Any]:
         "batch_size": batches.batch_size,
         "num_steps": batches.num_steps,
         "batches_seed": batches.seed,
+        **_spread_of(batches),
         "corpus": None if batches.corpus is None else _text_of(batches.corpus),
         "tokens": len(batches.ids),
         "optimizer": type(optimizer).__name__,
         "learning_rate": _learning_rate(optimizer),
+        **_averaging_of(optimizer),
         "clipping": [optimizer.global_clipnorm, optimizer.clipnorm],
     }
     return json.loads(json.dumps(settings))
@@ -64,6 +66,16 @@ def _check_same_text(path: Path, before: Any, now: Any) -> None:
             f"{before['sha256'][:8]} then and {now['sha256'][:8]} now); bring the text back, or "
             "use another run folder"
         )
+
+
+def _spread_of(batches: Any) -> dict[str, int]:
+    spread = getattr(batches, "num_steps_spread", 0)
+    return {"num_steps_spread": spread} if spread else {}
+
+
+def _averaging_of(optimizer: Any) -> dict[str, int]:
+    nonmonotone = getattr(optimizer, "nonmonotone", None)
+    return {} if nonmonotone is None else {"nonmonotone": nonmonotone}
 
 
 def _text_of(corpus: Any) -> dict[str, Any]:

@@ -68,7 +68,12 @@ def _of_kseq(module: str, *names: str) -> set[Part]:
 
 
 _OPTIMIZERS = _of_keras("keras.optimizers", _KERAS_OPTIMIZERS) | _of_kseq(
-    "kseq.nn.optimizers", "ClippedSGD", "ClippedAdam", "ClippedAdamW", "ClippedRMSprop"
+    "kseq.nn.optimizers",
+    "ClippedSGD",
+    "ClippedASGD",
+    "ClippedAdam",
+    "ClippedAdamW",
+    "ClippedRMSprop",
 )
 _SCHEDULES = _of_keras("keras.optimizers.schedules", _KERAS_SCHEDULES) | _of_kseq(
     "kseq.nn.schedules", "OneCycle"

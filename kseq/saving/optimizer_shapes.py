@@ -14,6 +14,7 @@ _SLOTS = {
     "adam": 2,
     "adamax": 2,
     "adamw": 2,
+    "asgd": 0,
     "ftrl": 2,
     "lamb": 2,
     "lion": 1,
@@ -25,6 +26,7 @@ _SLOTS = {
 _MORE_SLOTS = {
     "adam": ("amsgrad",),
     "adamw": ("amsgrad",),
+    "asgd": ("momentum",),
     "rmsprop": ("momentum", "centered"),
     "sgd": ("momentum",),
 }
@@ -76,7 +78,9 @@ def state_shapes(optimizer: Any, weights: Sequence[Shape]) -> list[Shape] | None
     for option in _MORE_SLOTS.get(kind, ()):
         shapes += weights if config.get(option) else []
     # The count of skipped steps, and Nadam's product.
-    return [*shapes, ()] if name.startswith("Clipped") or kind == "nadam" else shapes
+    shapes += [()] if name.startswith("Clipped") or kind == "nadam" else []
+    # The means, how many steps are in them, and where they are.
+    return [*shapes, *weights, (), ()] if kind == "asgd" else shapes
 
 
 def _out_of_bounds(found: list[Shape], weights: Sequence[Shape]) -> str | None:

@@ -14,6 +14,7 @@ import keras
 
 from kseq.checks import one_of, positive_int
 from kseq.data import windows
+from kseq.nn.averaging import JudgeAverage, take_average
 from kseq.nn.batches import RestOfEpoch, SequentialBatches
 from kseq.runs.folder import RunFolder
 from kseq.runs.records import Record, Run
@@ -100,10 +101,12 @@ def train(
             start = folder.begin(settings_of(model, batches), resume)
             if start:
                 checkpointing.go_on_from(start)
-            added = [keeper, *callbacks, *([checkpointing] if folder.path else [])]
+            added = [JudgeAverage(), keeper, *callbacks, *([checkpointing] if folder.path else [])]
             _fit(checkpointing, batches, held_out_batches(validation, batches), added)
     if keep == "best":
         keeper.restore_best()
+    else:
+        take_average(model)
     return keeper.run
 
 
@@ -134,7 +137,9 @@ def _judge(checkpointing: Checkpointing, validation: Any) -> None:
     logs = dict(cursor.logs)
     if validation is not None:
         keeper.on_test_begin()
-        figures = keeper.trained.evaluate(validation, verbose=0, return_dict=True)
+        figures = keeper.trained.evaluate(
+            validation, verbose=0, return_dict=True, callbacks=[JudgeAverage()]
+        )
         logs |= {f"val_{name}": value for name, value in figures.items()}
     keeper.trained.provenance.note_epoch({"epoch": cursor.epoch + 1, **logs})
     keeper.on_epoch_end(cursor.epoch, logs)

@@ -13,9 +13,10 @@ import numpy as np
 
 from kseq.checks import non_negative_int, positive_int
 from kseq.errors import NumericalError, UsageError
+from kseq.nn.averaging import averaged_weights, start_when_stuck
 from kseq.nn.optimizers import inside, skipped_steps
 from kseq.nn.watching import StepWatch
-from kseq.runs.records import Record, Run
+from kseq.runs.records import Record, Run, judged
 
 # A loss so many times that of guessing uniformly is not learning any more.
 DIVERGED = 10
@@ -92,8 +93,9 @@ class Keeper(keras.callbacks.Callback):
         self.watch.check_weights()
         self.run.records.append(record)
         if self.run.best_epoch == record["epoch"]:
-            self.best_weights, self.best_is_new = self.trained.get_weights(), True
+            self.best_weights, self.best_is_new = averaged_weights(self.trained), True
         self._lower_rate()
+        start_when_stuck(self.trained.optimizer, [judged(each) for each in self.run.records])
         self._note_stop()
         if self.report:
             self.report(record)
