@@ -71,6 +71,7 @@ _HOMES = {
     "backtest": "kseq.forecasting",
     "compare_forecasters": "kseq.experiments.ablation",
     "FORECASTERS": "kseq.experiments.ablation",
+    "ablate_language_model": "kseq.experiments.language_ablation",
     "plot_training": "kseq.figures",
     "plot_losses": "kseq.figures",
     "plot_series": "kseq.figures",
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from kseq.experiments.ablation import FORECASTERS, compare_forecasters
+    from kseq.experiments.language_ablation import ablate_language_model
     from kseq.figures import (
         plot_clipping,
         plot_errors,

@@ -136,3 +136,17 @@ def test_the_best_weights_are_those_that_were_judged():
 def test_what_is_no_number_of_epochs_is_refused(value):
     with pytest.raises(UsageError, match="nonmonotone: must be a whole number, at least 1"):
         compiled(nonmonotone=value)
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize("value", [0, -1, 1.5, "x", None, [1], 1e300])
+def test_a_file_with_a_hostile_number_of_epochs_is_refused(value, tmp_path, monkeypatch):
+    model = compiled()
+    config = model.optimizer.get_config()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            type(model.optimizer), "get_config", lambda _: {**config, "nonmonotone": value}
+        )
+        model.save(tmp_path / "model.keras")
+    with pytest.raises(kseq.ModelFileError):
+        kseq.load_model(tmp_path / "model.keras")

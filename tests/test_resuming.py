@@ -159,7 +159,12 @@ WHOLE = {
 }
 
 
-@pytest.fixture(scope="module", params=WHOLE)
+# Engines that compile do so for each length of a batch.
+COSTS = () if keras.backend.backend() == "torch" else pytest.mark.slow
+CASES = [pytest.param(name, marks=COSTS if name == "regularised" else ()) for name in WHOLE]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def whole(request, tmp_path_factory):
     return Whole(WHOLE[request.param], tmp_path_factory.mktemp(request.param) / "run")
 
@@ -188,6 +193,16 @@ def test_a_training_stopped_after_any_step_ends_as_if_it_was_not(whole, tmp_path
 def test_a_training_stopped_while_it_judges_ends_as_if_it_was_not(random, tmp_path, event):
     random.stopped(tmp_path, event=event, epoch=1)
     random.resumed(tmp_path)
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize("event", ["judging begins", "judging", "epoch ends"])
+def test_a_training_stopped_while_it_judges_averages_ends_as_if_it_was_not(tmp_path, event):
+    whole = Whole(regularised, tmp_path / "whole")
+    averaged = int(keras.ops.convert_to_numpy(whole.model.optimizer.averaged_steps))
+    assert averaged >= STEPS  # an epoch at least was judged by its averages
+    whole.stopped(tmp_path / "stopped", event=event, epoch=EPOCHS - 1)
+    whole.resumed(tmp_path / "stopped")
 
 
 @pytest.mark.engine("torch")
@@ -276,7 +291,8 @@ def test_the_folder_holds_what_the_run_did(whole):
     if run.best_epoch == EPOCHS:
         assert same(best.get_weights(), model.get_weights())
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
-    assert (settings["cell"], settings["batch_size"], settings["num_steps"]) == ("simple_rnn", 3, 4)
+    expected = (model.cell, 3, 4)
+    assert (settings["cell"], settings["batch_size"], settings["num_steps"]) == expected
 
 
 def test_the_best_model_so_far_is_there_after_a_stop(whole, tmp_path):

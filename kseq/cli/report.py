@@ -14,6 +14,7 @@ from kseq.cli.pictures import write_picture
 from kseq.cli.progress import clock
 from kseq.data.corpora import Corpus
 from kseq.data.floors import ngram_floors
+from kseq.nn.regularization import changed_names
 from kseq.version import __version__
 
 _SETTINGS = ("cell", "units", "num_layers", "dropout", "batches", "batch_size", "num_steps")
@@ -36,6 +37,7 @@ def report_of(
         "kseq": __version__,
         "engine": backend.engine(),
         **{name: getattr(options, name) for name in (*_SETTINGS, "optimizer", "seed")},
+        **changed_names(vars(options)),
         "vocab_size": len(train_part.vocab),
         "parameters": model.count_params(),
         "epochs": len(run.records),
