@@ -3,6 +3,9 @@
 Everything the next step depends on: weights, dropout's random streams, the optimizer with its
 schedule's step, running metrics, the carried state, the generators of Python, NumPy and the
 engine, and where the data stand.
+
+On every engine the variables have the same order and shapes, so a state of one can be put back on
+another; their integers differ in width, and the engine's own generators stay behind.
 """
 
 from __future__ import annotations

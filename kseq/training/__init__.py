@@ -50,7 +50,8 @@ def train(
     weights, records and texts of one that was not, to the bit: same versions, engine, threads and
     device.  Ctrl-C and SIGTERM then wait for the end of the step and leave a checkpoint of it,
     the second of them acts at once; after a SIGKILL what was trained since the last checkpoint is
-    trained again.
+    trained again.  A run may go on on another engine, in the middle of an epoch too: with the same
+    weights, optimizer, schedule and data, but to rounding, and with other draws of dropout.
 
     Args:
         model: a `LanguageModel`; compiled with its defaults if it is not compiled yet.

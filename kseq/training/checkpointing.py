@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import keras
 
+from kseq.backend import engine
 from kseq.checks import positive_float, positive_int
 from kseq.runs.checkpoints import Checkpoint
 from kseq.runs.folder import RunFolder
@@ -46,6 +48,7 @@ class Checkpointing(keras.callbacks.Callback):
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Give the model the state of a checkpoint, and the keeper its records."""
+        _note_engine(checkpoint)
         self.start = checkpoint
         self.cursor, records = put_back(checkpoint, self.keeper.trained)
         self.keeper.start(Run(records), best_weights(checkpoint))
@@ -127,3 +130,13 @@ class Checkpointing(keras.callbacks.Callback):
     def _note_saved(self, cost: float) -> None:
         self.cost, self.steps_since = cost, 0
         self.saved_at = time.perf_counter()
+
+
+def _note_engine(checkpoint: Checkpoint) -> None:
+    before = checkpoint.facts.get("engine")
+    if before != engine():
+        warnings.warn(
+            f"trained on {before} until now, goes on on {engine()}: with the same weights, "
+            "optimizer, schedule and data, but not to the bit, and with other draws of dropout",
+            stacklevel=4,
+        )
