@@ -4,7 +4,7 @@ Rules of the room:
   1. No other module imports an engine; what differs between engines is a function here.
   2. Each engine's module offers the same functions: `devices`, `place`, `recurrence`,
      `steps`, `feed_lengths`, `apply_if_finite`, `reader`, `reading_waits`, `compile_step`,
-     `gradient`, `random_state`, `set_random_state`, `out_of_memory_errors`.
+     `gradient`, `random_state`, `set_random_state`, `out_of_memory_errors`, `averaged`.
   3. An engine is imported when it is first needed, never on `import kseq`.
 
 The engine is chosen once, by `KERAS_BACKEND` before Keras is imported; it cannot change

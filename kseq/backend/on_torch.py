@@ -11,9 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kseq.backend import Device, torch_steps
+from kseq.backend import Device, torch_processes, torch_steps
+from kseq.backend.processes import place as place_of_process
 from kseq.backend.torch_decoding import compile_step as compile_step
+from kseq.backend.torch_processes import averaged as averaged
+from kseq.backend.torch_processes import team as team
 from kseq.backend.torch_recurrences import recurrence as recurrence
+
+# A model is put on the device that is current when it is made.
+torch_processes.take_device(place_of_process())
 
 
 def devices() -> list[Device]:

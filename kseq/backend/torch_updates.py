@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kseq.backend.torch_processes import averaged
+
 FUSED_FROM = 2**16  # weights from which one pass over memory is worth the start of the threads
 
 
@@ -39,6 +41,7 @@ class Update:
         if self.step is None or any(g is None for g in grads):
             self.optimizer.apply(grads, self.variables)
             return
+        grads = averaged(grads)
         try:
             scaled = self._clipped(grads)
         except _NotFiniteError:

@@ -29,7 +29,7 @@ class GuardedOptimizer:
         self.skipped_steps = counter(0, "skipped_steps")
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        grads = [_dense(g) for g in grads]
+        grads = require_engine().averaged([_dense(g) for g in grads])
         if trainable_variables is not None and not self.built:  # type: ignore[has-type]
             self.build(list(trainable_variables))
         if all(g is None for g in grads):

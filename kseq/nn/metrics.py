@@ -56,6 +56,11 @@ class TokenTotals(keras.metrics.Metric):
         add(*(part.value for part in self._nats), nats.sum())
         add(*(part.value for part in self._tokens), float(nats.numel()))
 
+    @property
+    def pairs(self) -> tuple[list[Any], list[Any]]:
+        """The variables (high, low) of the nats, and those of the tokens."""
+        return self._nats, self._tokens
+
     def reset_state(self) -> None:
         for part in (*self._nats, *self._tokens):
             part.assign(0.0)

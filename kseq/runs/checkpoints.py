@@ -70,7 +70,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, before: Path | None) 
     Raises:
         FileError: it cannot be written; the others are as they were.
     """
-    content = _as_bytes(checkpoint)
+    content = as_bytes(checkpoint)
     path = folder / f"checkpoint-{checkpoint.position:010}-{_hash(content)}.npz"
     write_bytes(path, content)
     for other in checkpoint_files(folder):
@@ -113,7 +113,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         content = path.read_bytes()
         if name is None or _hash(content) != name["hash"]:
             raise _damaged(path, "another SHA-256 than its name says")
-        return _from_bytes(int(name["position"]), content)
+        return from_bytes(int(name["position"]), content)
     except FileError:
         raise
     except OSError as error:
@@ -122,7 +122,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise _damaged(path, f"{type(error).__name__} inside") from error
 
 
-def _as_bytes(checkpoint: Checkpoint) -> bytes:
+def as_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return the content of a checkpoint file."""
     facts = np.frombuffer(json.dumps(checkpoint.facts).encode(), np.uint8)
     stream = io.BytesIO()
     arrays: dict[str, Any] = {_FACTS: facts, **checkpoint.arrays}
@@ -130,7 +131,8 @@ def _as_bytes(checkpoint: Checkpoint) -> bytes:
     return stream.getvalue()
 
 
-def _from_bytes(position: int, content: bytes) -> Checkpoint:
+def from_bytes(position: int, content: bytes) -> Checkpoint:
+    """Return what `as_bytes` was given; raises whatever NumPy does where it is damaged."""
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     facts = json.loads(arrays.pop(_FACTS).tobytes())

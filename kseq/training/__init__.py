@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from kseq.backend.processes import joined
 from kseq.checks import one_of, positive_int
 from kseq.data import windows
 from kseq.nn.averaging import JudgeAverage, take_average
@@ -19,6 +20,8 @@ from kseq.nn.batches import RestOfEpoch, SequentialBatches
 from kseq.runs.folder import RunFolder
 from kseq.runs.records import Record, Run
 from kseq.runs.settings import settings_of
+from kseq.runs.sharing import begun
+from kseq.training.agreeing import Share, check_together
 from kseq.training.checkpointing import Checkpointing
 from kseq.training.keeper import Keeper
 from kseq.training.stopping import stopping_gently
@@ -48,7 +51,8 @@ def train(
 
     With a run folder, a training that is stopped in whatever way and resumed ends with the
     weights, records and texts of one that was not, to the bit: same versions, engine, threads and
-    device.  Ctrl-C and SIGTERM then wait for the end of the step and leave a checkpoint of it,
+    device.  Started by `torchrun`, the processes train one model together, each on its rows of the
+    batches, and the first of them speaks and saves (`kseq.nn.sharing`).  Ctrl-C and SIGTERM then wait for the end of the step and leave a checkpoint of it,
     the second of them acts at once; after a SIGKILL what was trained since the last checkpoint is
     trained again.  A run may go on on another engine, in the middle of an epoch too: with the same
     weights, optimizer, schedule and data, but to rounding, and with other draws of dropout.
@@ -93,17 +97,20 @@ def train(
         model.compile()
     keeper = Keeper(model, epochs, batches.tokens_per_epoch)
     keeper.set_patience(patience, plateau)
-    keeper.set_reports(report, prompts, sample_every)
-    folder = RunFolder(run_dir)
-    with stopping_gently(folder.path is not None) as stop:
-        checkpointing = Checkpointing(keeper, folder, len(batches), stop)
+    here, keeps = check_together(model, batches), run_dir is not None
+    folder = RunFolder(run_dir if here.leads else None)
+    if here.leads:
+        keeper.set_reports(report, prompts, sample_every)
+    with joined(here) as team, stopping_gently(keeps, patient=here.size > 1) as stop:
+        checkpointing = Checkpointing(keeper, folder, len(batches), stop, team)
         checkpointing.set_interval(checkpoint_seconds, checkpoint_steps)
         with folder.in_use():
-            start = folder.begin(settings_of(model, batches), resume)
+            start = begun(folder, settings_of(model, batches), resume, team)
             if start:
                 checkpointing.go_on_from(start)
-            added = [JudgeAverage(), keeper, *callbacks, *([checkpointing] if folder.path else [])]
-            _fit(checkpointing, batches, held_out_batches(validation, batches), added)
+            added = [JudgeAverage(), keeper, *callbacks, *([checkpointing] if keeps else [])]
+            share = Share(checkpointing, batches, held_out_batches(validation, batches))
+            _fit(checkpointing, share, [*share.callbacks, *added])
     if keep == "best":
         keeper.restore_best()
     else:
@@ -111,15 +118,13 @@ def train(
     return keeper.run
 
 
-def _fit(
-    checkpointing: Checkpointing, batches: Any, validation: Any, callbacks: Sequence[Any]
-) -> None:
+def _fit(checkpointing: Checkpointing, share: Share, callbacks: Sequence[Any]) -> None:
     """Train the epochs that are left: the rest of one that was underway, and then whole ones."""
-    keeper, cursor = checkpointing.keeper, checkpointing.cursor
-    options = {"validation_data": validation, "callbacks": list(callbacks), "verbose": 0}
+    keeper, cursor, batches = checkpointing.keeper, checkpointing.cursor, share.batches
+    options = {"validation_data": share.validation, "callbacks": list(callbacks), "verbose": 0}
     batches.set_epoch(cursor.epoch)
     if cursor.batch == len(batches):
-        _judge(checkpointing, validation)
+        _judge(checkpointing, share)
     elif cursor.batch:
         rest, epoch = RestOfEpoch(batches, cursor.batch), cursor.epoch
         # TensorFlow makes the metrics in the first step, and what they had is put back before it.
@@ -130,17 +135,17 @@ def _fit(
         keeper.trained.fit(batches, epochs=keeper.epochs, initial_epoch=done, **options)
 
 
-def _judge(checkpointing: Checkpointing, validation: Any) -> None:
+def _judge(checkpointing: Checkpointing, share: Share) -> None:
     """Finish an epoch whose batches were all done when the training was stopped."""
     keeper, cursor = checkpointing.keeper, checkpointing.cursor
     keeper.on_epoch_begin(cursor.epoch)
     keeper.count_from(cursor.batch, cursor.seconds)
     logs = dict(cursor.logs)
-    if validation is not None:
+    if share.validation is not None:
         keeper.on_test_begin()
-        figures = keeper.trained.evaluate(
-            validation, verbose=0, return_dict=True, callbacks=[JudgeAverage()]
-        )
+        judges = [JudgeAverage(), *share.callbacks]
+        options = {"callbacks": judges, "verbose": 0, "return_dict": True}
+        figures = keeper.trained.evaluate(share.validation, **options)
         logs |= {f"val_{name}": value for name, value in figures.items()}
     keeper.trained.provenance.note_epoch({"epoch": cursor.epoch + 1, **logs})
     keeper.on_epoch_end(cursor.epoch, logs)

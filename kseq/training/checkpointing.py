@@ -9,11 +9,14 @@ from typing import Any
 import keras
 
 from kseq.backend import engine
+from kseq.backend.processes import Team
 from kseq.checks import positive_float, positive_int
 from kseq.runs.checkpoints import Checkpoint
 from kseq.runs.folder import RunFolder
 from kseq.runs.records import Run
+from kseq.runs.sharing import gathered, share_of
 from kseq.runs.snapshots import Cursor, best_weights, put_back, resume_epoch, taken
+from kseq.training.agreeing import settle
 from kseq.training.keeper import Keeper
 from kseq.training.stopping import Stop
 
@@ -32,8 +35,11 @@ class Checkpointing(keras.callbacks.Callback):
     # `kseq.nn.listening` then reads no metrics for it.
     reads_logs = False
 
-    def __init__(self, keeper: Keeper, folder: RunFolder, batches: int, stop: Stop) -> None:
+    def __init__(
+        self, keeper: Keeper, folder: RunFolder, batches: int, stop: Stop, team: Team
+    ) -> None:
         super().__init__()
+        self.team = team
         self.keeper, self.folder, self.batches, self.stop = keeper, folder, batches, stop
         self.start: Checkpoint | None = None
         self.cursor = Cursor()
@@ -49,7 +55,7 @@ class Checkpointing(keras.callbacks.Callback):
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Give the model the state of a checkpoint, and the keeper its records."""
         _note_engine(checkpoint)
-        self.start = checkpoint
+        self.start = share_of(checkpoint, self.team.place)
         self.cursor, records = put_back(checkpoint, self.keeper.trained)
         self.keeper.start(Run(records), best_weights(checkpoint))
         self.keeper.best_is_new = bool(checkpoint.facts.get("best_is_new"))
@@ -83,7 +89,8 @@ class Checkpointing(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.cursor = Cursor(epoch + 1)
         self.judging = False
-        if not self.keeper.goes_on() or self._is_due() or self.stop.asked:
+        is_due = self._settled()
+        if not self.keeper.goes_on() or is_due or self.stop.asked:
             self.save(with_best=True)
         self.stop.act()
 
@@ -95,6 +102,7 @@ class Checkpointing(keras.callbacks.Callback):
             self._save_best()
         self.cursor.seconds = keeper.seconds_of_training() if self.cursor.batch else 0.0
         state = taken(self.model, self.cursor, keeper.run, keeper.best_weights, self.batches)
+        state = gathered(state, self.model, self.team)
         # Whether best.keras is still to be written.
         state.facts["best_is_new"] = keeper.best_is_new
         self.folder.save(state, keeper.run)
@@ -108,20 +116,31 @@ class Checkpointing(keras.callbacks.Callback):
         if self.keeper.best_is_new:
             # On JAX asking for it brings its variables up to date.
             model = self.model
-            with self.keeper.best_in_model():
-                self.folder.save_best(model)
+            if self.team.leads:
+                with self.keeper.best_in_model():
+                    self.folder.save_best(model)
             self.keeper.best_is_new = False
 
     def _pause(self) -> None:
+        is_due = self._settled()
         if self.stop.asked:
             self.save(with_best=True)
             self.stop.act()
-        elif self._is_due():
+        elif is_due:
             self.save()
 
-    def _is_due(self) -> bool:
-        if self.steps is not None and self.steps_since >= self.steps:
-            return True
+    def _settled(self) -> bool:
+        """Return whether a checkpoint is due; several processes stop and save at the same step."""
+        if self.team.is_alone:
+            return self._is_due_by_steps() or self.is_due_by_time()
+        is_due = settle(self.team, self.stop, self.is_due_by_time())
+        return self._is_due_by_steps() or is_due
+
+    def _is_due_by_steps(self) -> bool:
+        return self.steps is not None and self.steps_since >= self.steps
+
+    def is_due_by_time(self) -> bool:
+        """Whether so much time has passed since the last checkpoint."""
         if self.seconds is None:
             return False
         least = max(self.seconds, LEAST_SHARE * self.cost)

@@ -16,10 +16,14 @@ class Stop:
     """Whether somebody has asked a training to stop; the second who asks is heard at once.
 
     asked: the number of the signal, or None.
+    patient: whether a signal is but `wished`, until somebody says that it is `asked`: of several
+        processes all stop at the same step, and their launcher may send a signal twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = False) -> None:
         self.asked: int | None = None
+        self.wished: int | None = None
+        self.patient = patient
         self._before: dict[int, Any] = {}
 
     def listen(self) -> None:
@@ -40,24 +44,29 @@ class Stop:
         if self.asked is None:
             return
         number, self.asked = self.asked, None
+        self.restore()
         if self._before.get(number) is signal.SIG_DFL:
             # The system would end the process here, with a lock left behind.
             sys.exit(128 + number)
         signal.raise_signal(number)
 
     def _note(self, number: int, _: Any) -> None:
+        if self.patient:
+            self.wished = number
+            return
         self.asked = number
         self.restore()
 
 
 @contextmanager
-def stopping_gently(active: bool = True) -> Iterator[Stop]:
+def stopping_gently(active: bool = True, patient: bool = False) -> Iterator[Stop]:
     """Note Ctrl-C and SIGTERM while the block runs, where this is the main thread."""
-    stop = Stop()
+    stop = Stop(patient)
     if active and threading.current_thread() is threading.main_thread():
         stop.listen()
     try:
         yield stop
     finally:
         stop.restore()
+    stop.asked = stop.asked or stop.wished
     stop.act()
