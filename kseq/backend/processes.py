@@ -98,6 +98,7 @@ class Team:
 
     @property
     def is_alone(self) -> bool:
+        """Whether there is no other process."""
         return self.place.size == 1
 
     def total(self, values: np.ndarray) -> np.ndarray:

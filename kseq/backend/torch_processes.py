@@ -7,6 +7,7 @@ to save) ride in the last of them, so that a step costs no message more.
 from __future__ import annotations
 
 import atexit
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -23,6 +24,9 @@ from kseq.errors import FileError
 
 BUCKET = 25 * 2**20  # bytes, as PyTorch's DistributedDataParallel takes
 LONGEST_SILENCE = timedelta(minutes=10)  # of a process that may be saving, or be gone
+
+# Where in gloo's own files a message comes from.
+_SOURCE = re.compile(r"\[[^\]]*\.cc:\d+\]\s*")
 
 _active: TorchTeam | None = None
 
@@ -106,12 +110,14 @@ class TorchTeam(Team):
 
     @_together
     def total(self, values: np.ndarray) -> np.ndarray:
+        """Return the sums over all processes, float64."""
         tensor = torch.from_numpy(np.array(values, "float64"))
         dist.all_reduce(tensor)
         return tensor.numpy()
 
     @_together
     def stacked(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of all processes as one array."""
         mine = torch.from_numpy(np.ascontiguousarray(rows))
         found = [torch.empty_like(mine) for _ in range(self.place.size)]
         dist.all_gather(found, mine)
@@ -119,6 +125,7 @@ class TorchTeam(Team):
 
     @_together
     def told(self, content: bytes | None) -> bytes | None:
+        """Return what the leading process passes."""
         size = torch.tensor([-1 if content is None else len(content)])
         dist.broadcast(size, 0)
         if int(size) < 0:
@@ -131,6 +138,7 @@ class TorchTeam(Team):
 
     @_together
     def level(self, variables: Sequence[Any]) -> None:
+        """Give the variables the values they have in the leading process."""
         for variable in variables:
             dist.broadcast(variable.value.data, 0)
 
@@ -158,7 +166,7 @@ def _part() -> None:
 
 
 def _lost(here: Place, error: Exception) -> FileError:
-    cause = (str(error).strip().splitlines() or ["no word"])[0][:120]
+    cause = _SOURCE.sub("", (str(error).strip().splitlines() or ["no word"])[0])[:120]
     return FileError(
         f"process {here.rank} of {here.size}: must hear from all others until the end, found one "
         f"silent or gone ({cause}); see what that one said, and start all again with --resume"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kseq.cli.ending import explained, interrupted, one_line
+from kseq.cli.processes import speaks
 
 _PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
 
@@ -37,15 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(arguments)
         return 0
     except KeyboardInterrupt:
-        return _end(130, interrupted("stopped by Ctrl-C", arguments))
+        return _end(130, interrupted("stopped by Ctrl-C", arguments) if speaks() else "")
     except Terminated:
-        return _end(143, interrupted("asked to end", arguments))
+        return _end(143, interrupted("asked to end", arguments) if speaks() else "")
     except BrokenPipeError:
         return _end(0, "")
     except Exception as error:
         if "--debug" in arguments:
             raise
-        return _end(*explained(error))
+        code, message = explained(error)
+        return _end(code, message if speaks(error) else "")
 
 
 def _run(arguments: list[str]) -> None:
@@ -109,5 +111,5 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any
 ) -> None:
     """Show our own warnings as one line; those of libraries are not the user's to mend."""
-    if category is UserWarning and filename.startswith(_PACKAGE):
+    if speaks() and category is UserWarning and filename.startswith(_PACKAGE):
         print(f"kseq: note: {message}", file=sys.stderr)

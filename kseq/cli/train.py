@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kseq.backend import engine
+from kseq.backend.processes import check_place, place
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_run_folder
 from kseq.cli.printing import print_report
+from kseq.cli.processes import speaks
 from kseq.cli.progress import Progress
 from kseq.cli.texts import prompts, training_texts
 from kseq.data.corpora import Corpus
@@ -32,6 +35,8 @@ def demo(options: argparse.Namespace) -> None:
     from kseq.cli.forecast import studied
 
     report, words = trained(_demo_settings(options))
+    if not speaks():
+        return
     if not options.json:
         print(words)
     report["forecast"], sine_words = studied(None, _sine_settings(options))
@@ -60,7 +65,9 @@ def _as_given(options: argparse.Namespace, words: list[str]) -> argparse.Namespa
 
 def train(options: argparse.Namespace) -> None:
     """Train as the options say; write model.keras, history.json and curve.png; report."""
-    print_report(*trained(options), options.json)
+    report, words = trained(options)
+    if speaks():
+        print_report(report, words, options.json)
 
 
 def trained(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -70,13 +77,18 @@ def trained(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     _check_spread(options)
     sources = options.corpus or ["story"]
     run_dir = Path(options.run_dir or f"runs/{_run_name(sources)}-{options.cell}")
-    require_run_folder(run_dir, options.resume, options.overwrite)
+    check_place(options.batch_size)
+    if speaks():
+        require_run_folder(run_dir, options.resume, options.overwrite)
     parts = training_texts(sources, options)
     options.prompt = prompts(options, parts[0])
     began = time.perf_counter()
-    with on_device(options.device), Progress(options.epochs, options.quiet) as progress:
+    quiet = options.quiet or not speaks()
+    with on_device(options.device), Progress(options.epochs, quiet) as progress:
         _note_text(progress, *parts)
         model, run = _model_and_run(options, *parts, run_dir, progress)
+        if not speaks():
+            return {}, ""
         report = report_of(model, run, *parts, options.prompt, options)
         report["seconds"] = round(time.perf_counter() - began, 1)
         report["files"] = write_files(model, run, run_dir, report)
@@ -91,11 +103,10 @@ def _model_and_run(
     progress: Progress,
 ) -> tuple[Any, Any]:
     import kseq
-    from kseq import backend
 
     batches = _batches(options, train_part)
     model = _model(options, train_part, len(batches))
-    progress.note(f"model: {model.count_params():,} parameters, engine {backend.engine()}")
+    progress.note(f"model: {model.count_params():,} parameters, {_engine()}")
     if options.resume and not checkpoint_files(run_dir):
         progress.note(f"nothing to resume in {run_dir}: a new run begins")
     run = kseq.train(
@@ -166,6 +177,11 @@ def _note_text(progress: Progress, train_part: Corpus, held_out: Corpus | None) 
         f"text: {train_part.name}, {len(train_part):,} tokens by {train_part.level}"
         f"{unknown}{rest}, vocabulary {len(train_part.vocab)}"
     )
+
+
+def _engine() -> str:
+    count = place().size
+    return f"engine {engine()}" + (f", {count} processes" if count > 1 else "")
 
 
 def _run_name(sources: list[str]) -> str:

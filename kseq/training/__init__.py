@@ -51,11 +51,13 @@ def train(
 
     With a run folder, a training that is stopped in whatever way and resumed ends with the
     weights, records and texts of one that was not, to the bit: same versions, engine, threads and
-    device.  Started by `torchrun`, the processes train one model together, each on its rows of the
-    batches, and the first of them speaks and saves (`kseq.nn.sharing`).  Ctrl-C and SIGTERM then wait for the end of the step and leave a checkpoint of it,
+    device.  Ctrl-C and SIGTERM then wait for the end of the step and leave a checkpoint of it,
     the second of them acts at once; after a SIGKILL what was trained since the last checkpoint is
     trained again.  A run may go on on another engine, in the middle of an epoch too: with the same
     weights, optimizer, schedule and data, but to rounding, and with other draws of dropout.
+
+    Started by `torchrun`, the processes train one model together, each on its rows of the batches
+    (`kseq.nn.sharing`); the first of them reports and saves.  They may resume in another number.
 
     Args:
         model: a `LanguageModel`; compiled with its defaults if it is not compiled yet.
