@@ -85,6 +85,7 @@ _HOMES = {
     "plot_truncation": "kseq.figures",
     "devices": "kseq.backend",
     "best_device": "kseq.backend",
+    "data_parallel": "kseq.backend.processes",
     "KseqError": "kseq.errors",
     "UsageError": "kseq.errors",
     "DataError": "kseq.errors",
@@ -99,6 +100,7 @@ _ENGINE_ROOMS = ("kseq.nn", "kseq.training", "kseq.experiments")
 
 if TYPE_CHECKING:
     from kseq.backend import best_device, devices
+    from kseq.backend.processes import data_parallel
     from kseq.data.baselines import (
         AutoRegression,
         Persistence,

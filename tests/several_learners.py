@@ -20,8 +20,12 @@ import kseq
 from kseq.backend import alone
 from kseq.runs.snapshots import ModelState
 
-IDS = np.random.default_rng(0).choice(5, 1300, p=[0.4, 0.3, 0.15, 0.1, 0.05]) + 1
+IDS = np.random.default_rng(0).choice(5, 1301, p=[0.4, 0.3, 0.15, 0.1, 0.05]) + 1
 RANK = int(os.environ.get("RANK", "0"))
+
+
+class OwnModel(kseq.LanguageModel):
+    """What a step of it is, kseq cannot know."""
 
 
 class SignalAfter(keras.callbacks.Callback):
@@ -39,6 +43,27 @@ class SignalAfter(keras.callbacks.Callback):
             os.kill(os.getpid(), self.number)
 
 
+class Spoil(keras.callbacks.Callback):
+    """Makes one step's gradient infinite in this process, its loss and its rows being fine."""
+
+    reads_logs = False
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        self.hold = self.left == 0 and self.model.train_function.parts
+        if self.hold:
+            self.gradients = self.hold.gradients
+            self.hold.gradients = lambda *of: [g * float("inf") for g in self.gradients(*of)]
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.hold:
+            self.hold.gradients = self.gradients
+
+
 def learn(
     folder,
     cell="gru",
@@ -48,18 +73,28 @@ def learn(
     epochs=2,
     rows=4,
     strike=None,
+    spoil=None,
+    own=False,
     **options,
 ):
-    """Train; strike: after how many steps, in which process, which signal."""
+    """Train; strike: after how many steps, in which process, which signal; spoil: the first two;
+    own: a class of one's own, with which Keras's step is taken."""
     text = getattr(kseq, batches)(IDS, rows, 13 * 4 // rows)
-    model = kseq.LanguageModel(kseq.Vocab(list("abcde")), cell, 8, 2, dropout=dropout)
+    make = OwnModel if own else kseq.LanguageModel
+    model = make(kseq.Vocab(list("abcde")), cell, 8, 2, dropout=dropout)
     model.compile(kseq.clipped_optimizer(optimizer, 0.02, global_clipnorm=0.5))
     callbacks = [SignalAfter(strike[0], strike[2])] if strike and strike[1] == RANK else []
+    callbacks += [Spoil(spoil[0])] if spoil and spoil[1] == RANK else []
     judged = kseq.SequentialBatches(IDS[:400], 3, 7)
     folder = folder / "run"
     options = {"keep": "last", "validation": judged, "callbacks": callbacks, **options}
     run = kseq.train(model, text, epochs, run_dir=folder, resume=True, **options)
     return model, run
+
+
+def state_of(model):
+    """Give every array of the model and of its optimizer by kind and number."""
+    return {n: a for n, a in ModelState(model).read().items() if n.startswith(("model", "opt"))}
 
 
 def main(folder, settings):
@@ -72,8 +107,7 @@ def main(folder, settings):
     except kseq.KseqError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    state = {n: a for n, a in ModelState(model).read().items() if n.startswith(("model", "opt"))}
-    np.savez(folder / f"{RANK}.npz", records=json.dumps(run.records), **state)
+    np.savez(folder / f"{RANK}.npz", records=json.dumps(run.records), **state_of(model))
 
 
 if __name__ == "__main__":

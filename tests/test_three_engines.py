@@ -63,7 +63,7 @@ def gone_on(folder, name):
     return state_of(model), [[record["loss"], record["val_loss"]] for record in run.records]
 
 
-@pytest.mark.engine("jax", "tensorflow")
+@pytest.mark.engine("jax")
 def test_a_training_of_torch_goes_on_in_the_middle_of_an_epoch(tmp_path):
     names = ("adam", "dropout")
     trained("torch", tmp_path / "whole", 0, *names)

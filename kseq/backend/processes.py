@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -134,3 +135,31 @@ def joined(here: Place) -> Iterator[Team]:
         return
     with require_engine().team(here) as team:
         yield team
+
+
+@contextmanager
+def data_parallel(batch_size: int | None = None) -> Iterator[None]:
+    """Let language models that are made and trained in the block use all devices of JAX.
+
+    Each device takes its share of the rows of every batch, and JAX averages the gradients.
+
+    Args:
+        batch_size: where it is known, refused if the devices cannot share it equally.
+
+    Raises:
+        UsageError: another engine, only one device, or rows that cannot be shared.
+
+    Example:
+        >>> with data_parallel():  # doctest: +SKIP
+        ...     model = kseq.LanguageModel(corpus.vocab)
+        ...     kseq.train(model, kseq.SequentialBatches(corpus))
+    """
+    if engine() != "jax":
+        remedies = {"torch": "start the command with torchrun", "tensorflow": "leave it out"}
+        raise UsageError(
+            f"data_parallel: must be on JAX, found {engine()}; {remedies[engine()]}, or set "
+            "KERAS_BACKEND=jax"
+        )
+    require_engine()
+    with import_module("kseq.backend.jax_devices").over_devices(batch_size):
+        yield

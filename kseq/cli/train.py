@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from kseq.backend import engine
-from kseq.backend.processes import check_place, place
+from kseq.backend.processes import check_place, data_parallel, place
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_run_folder
 from kseq.cli.printing import print_report
@@ -84,7 +85,8 @@ def trained(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     options.prompt = prompts(options, parts[0])
     began = time.perf_counter()
     quiet = options.quiet or not speaks()
-    with on_device(options.device), Progress(options.epochs, quiet) as progress:
+    progress = Progress(options.epochs, quiet)
+    with on_device(options.device), _devices(options), progress:
         _note_text(progress, *parts)
         model, run = _model_and_run(options, *parts, run_dir, progress)
         if not speaks():
@@ -177,6 +179,10 @@ def _note_text(progress: Progress, train_part: Corpus, held_out: Corpus | None) 
         f"text: {train_part.name}, {len(train_part):,} tokens by {train_part.level}"
         f"{unknown}{rest}, vocabulary {len(train_part.vocab)}"
     )
+
+
+def _devices(options: argparse.Namespace) -> AbstractContextManager[None]:
+    return data_parallel(options.batch_size) if options.data_parallel else nullcontext()
 
 
 def _engine() -> str:

@@ -175,4 +175,7 @@ def _add_run(group: Any) -> None:
         default=0,
         help="continue the prompts after so many epochs; 0 for at the end alone (%(default)s)",
     )
+    group.add_argument(
+        "--data-parallel", action="store_true", help="share each batch among JAX's devices"
+    )
     add_device(group)

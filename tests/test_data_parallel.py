@@ -1,0 +1,77 @@
+"""JAX shares the rows of a batch out among its devices, and trains as on one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.engine("jax")
+
+TESTS = Path(__file__).resolve().parent
+LONGEST = 240
+# Three rows of validation cannot be shared by two devices.
+PROGRAM = """
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from kseq.backend import alone
+with alone():
+    import jax, kseq, numpy as np
+    from several_learners import learn, state_of
+    folder = Path(sys.argv[1])
+    with kseq.data_parallel(4) if len(jax.devices()) > 1 else nullcontext():
+        model, run = learn(folder, cell="lstm", dropout=0.0)
+        text = model.generate("ab", 10)
+    spread = len(model.trainable_variables[0].value.sharding.device_set)
+    losses = [[record["loss"], record["val_loss"]] for record in run.records]
+    np.savez(folder / "found.npz", losses=losses, spread=spread, text=text, **state_of(model))
+"""
+REFUSED = """
+import kseq
+try:
+    with kseq.data_parallel({rows}):
+        pass
+except kseq.UsageError as error:
+    print(error)
+"""
+
+
+def on_devices(count, program, *words):
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONGEST,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_two_devices_train_as_one(tmp_path):
+    found = []
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        on_devices(count, PROGRAM, folder)
+        found.append(dict(np.load(folder / "found.npz")))
+    one, two = found
+    assert (int(one.pop("spread")), int(two.pop("spread"))) == (1, 2)
+    assert one.pop("text") == two.pop("text")
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_devices_that_cannot_share_a_batch_are_refused():
+    said = on_devices(2, REFUSED.format(rows=5))
+    assert "batch_size: must be a multiple of the 2 devices, found 5; choose 4" in said
+    said = on_devices(1, REFUSED.format(rows=4))
+    assert "data_parallel: must have at least 2 devices, found 1; leave it out, or on a CPU" in said

@@ -1,0 +1,247 @@
+"""One training shared out: places, rows, figures, states and wishes, without a second process."""
+
+import signal
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from language_cases import VOCAB, draw_ids, tiny, to_numpy
+
+import kseq
+from kseq import RandomBatches, SequentialBatches, UsageError
+from kseq.backend.processes import Place, Team, check_place, place
+from kseq.nn.sharing import RowsOfBatches, figures_of, set_apart
+from kseq.runs.checkpoints import Checkpoint
+from kseq.runs.sharing import gathered, share_of
+from kseq.training.agreeing import settle, wish
+from kseq.training.stopping import Stop
+
+LAUNCHED = {"RANK": "1", "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+IDS = draw_ids(200)
+FIRST_OF_TWO = Place(0, 2)
+
+
+class Told(Team):
+    """A team of two, of which the other always says the same."""
+
+    def __init__(self, other, here=FIRST_OF_TWO):
+        super().__init__(here)
+        self.other = np.asarray(other)
+
+    def total(self, values):
+        return np.asarray(values, "float64") + self.other
+
+    def stacked(self, rows):
+        return np.concatenate([rows, rows + 100])
+
+
+def launched(monkeypatch, **changes):
+    for name, value in {**LAUNCHED, **changes}.items():
+        monkeypatch.setenv(name, value)
+
+
+# Places.
+
+
+@pytest.mark.engine("torch")
+def test_a_process_reads_its_place_from_the_environment():
+    assert place({**LAUNCHED, "LOCAL_RANK": "0"}) == Place(1, 3, 0)
+    assert [Place(rank, 3).leads for rank in range(3)] == [True, False, False]
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize("missing", LAUNCHED)
+def test_what_no_launcher_wrote_whole_is_no_place(missing):
+    assert place({n: v for n, v in LAUNCHED.items() if n != missing}) == Place()
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize("rank", ["3", "-1", "first", ""])
+def test_a_place_outside_the_team_is_refused(rank):
+    with pytest.raises(
+        UsageError, match=r"RANK: must be a number below WORLD_SIZE, found .* of '3'"
+    ):
+        place({**LAUNCHED, "RANK": rank})
+
+
+def test_engines_that_train_in_one_process_refuse_several(monkeypatch, engine):
+    launched(monkeypatch)
+    if engine == "torch":
+        assert check_place(6) == Place(1, 3, 0)
+        return
+    with pytest.raises(UsageError, match=rf"must be 1 on {engine}, found 3; train in several"):
+        check_place(6)
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize(("rows", "choice"), [(7, 6), (2, 3)])
+def test_rows_that_cannot_be_shared_equally_are_refused_before_any_work(
+    monkeypatch, tmp_path, rows, choice
+):
+    launched(monkeypatch)
+    words = f"must be a multiple of the 3 processes, found {rows}; choose {choice}, or"
+    with pytest.raises(UsageError, match=words):
+        kseq.train(tiny(), SequentialBatches(IDS, rows, 4), run_dir=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.engine("torch")
+def test_an_optimizer_that_averages_nothing_is_refused(monkeypatch):
+    launched(monkeypatch)
+    model = tiny()
+    model.compile(keras.optimizers.Lion())
+    with pytest.raises(UsageError, match=r"must be one of kseq.clipped_optimizer .* found Lion"):
+        kseq.train(model, SequentialBatches(IDS, 3, 4))
+
+
+@pytest.mark.engine("torch", "tensorflow")
+def test_devices_are_shared_on_jax_alone(engine):
+    with (
+        pytest.raises(UsageError, match=f"data_parallel: must be on JAX, found {engine}; "),
+        kseq.data_parallel(),
+    ):
+        pass
+
+
+# Rows.
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize("make", [SequentialBatches, RandomBatches])
+@given(rows=some.integers(1, 6), size=some.integers(1, 4), epoch=some.integers(0, 3))
+def test_the_rows_of_all_processes_are_the_batch(make, rows, size, epoch):
+    whole = make(IDS, rows, 5)
+    whole.set_epoch(epoch)
+    parts = [RowsOfBatches(make(IDS, rows, 5), Place(rank, size)) for rank in range(size)]
+    for part in parts:
+        part.set_epoch(epoch)
+        assert (len(part), part.carries_state) == (len(whole), whole.carries_state)
+        assert part[0][0].shape == (part.batch_size, 5)
+    for index, pair in enumerate(whole):
+        found = [part[index] for part in parts if not part.is_spare]
+        for one, other in zip(zip(*found, strict=True), pair, strict=True):
+            np.testing.assert_array_equal(np.concatenate(one), other)
+
+
+@pytest.mark.engine("torch")
+def test_an_evaluation_of_rows_reads_the_text_from_its_start():
+    part = RowsOfBatches(RandomBatches(IDS, 4, 5), Place(1, 2)).from_first_token()
+    whole = RandomBatches(IDS, 4, 5, seed=None)
+    np.testing.assert_array_equal(part[2][0], whole[2][0][2:])
+
+
+# Figures.
+
+
+def test_figures_are_those_of_all_rows():
+    """Two models that saw half the rows each have, added up, the figures of one that saw all."""
+    models = [tiny() for _ in range(3)]
+    batches = [SequentialBatches(IDS, 4, 5), *(None, None)]
+    batches[1:] = [RowsOfBatches(batches[0], Place(rank, 2)) for rank in range(2)]
+    for model, each in zip(models, batches, strict=True):
+        model.compile()
+        model.evaluate(each, verbose=0)
+    whole, _, others = ([to_numpy(v.value) for v in model.metrics_variables] for model in models)
+    found = figures_of(models[1], Told(others))
+    np.testing.assert_allclose(sum_pairs(found), sum_pairs(whole), rtol=1e-6)
+    spare = figures_of(models[1], Told(others), spare=True)
+    np.testing.assert_allclose(sum_pairs(spare), sum_pairs(others), rtol=1e-6)
+
+
+def sum_pairs(figures):
+    """Give total and count of the loss, then nats and tokens as sums of their two parts."""
+    total, count, *pairs = (float(each) for each in figures)
+    return [total, count, pairs[0] + pairs[1], pairs[2] + pairs[3]]
+
+
+# States.
+
+
+@pytest.mark.engine("torch")
+def test_a_state_of_all_rows_can_be_shared_out_to_any_number():
+    rows = np.arange(24.0).reshape(6, 4)
+    arrays = {"carried/0": rows, "metrics/0": np.array(5.0), "model/0": np.ones(3)}
+    state = Checkpoint(7, {"engine": "torch"}, arrays)
+    for size in (1, 2, 3, 6):
+        parts = [share_of(state, Place(rank, size)) for rank in range(size)]
+        np.testing.assert_array_equal(np.concatenate([p.arrays["carried/0"] for p in parts]), rows)
+        assert sum(float(part.arrays["metrics/0"]) for part in parts) == 5.0
+        assert all(part.arrays["model/0"] is arrays["model/0"] for part in parts)
+
+
+@pytest.mark.engine("torch")
+def test_a_state_is_gathered_from_the_rows_of_each():
+    model = tiny()
+    model.compile()
+    model.evaluate(SequentialBatches(IDS, 2, 5), verbose=0)
+    own = [to_numpy(v.value) for v in model.metrics_variables]
+    state = Checkpoint(0, {}, {"carried/0": np.zeros((2, 3)), "model/0": np.ones(2)})
+    found = gathered(state, model, Told(own)).arrays
+    np.testing.assert_array_equal(found["carried/0"][:, 0], [0, 0, 100, 100])
+    np.testing.assert_allclose(found["metrics/0"], 2 * own[0])
+    assert gathered(state, model, Team()) is state
+
+
+def test_the_seeds_of_dropout_are_set_apart():
+    models = [kseq.LanguageModel(VOCAB, "gru", 6, 2, dropout=0.5) for _ in range(3)]
+    for rank, model in enumerate(models):
+        set_apart(model, rank)
+    states = [
+        [int(to_numpy(v.value)[0]) for v in model.variables if "seed" in v.path] for model in models
+    ]
+    fresh = kseq.LanguageModel(VOCAB, "gru", 6, 2, dropout=0.5)
+    assert states[0] == [int(to_numpy(v.value)[0]) for v in fresh.variables if "seed" in v.path]
+    assert all(len(set(seeds)) == 3 for seeds in zip(*states, strict=True))
+
+
+# Wishes.
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize(
+    ("other", "asked", "due"),
+    [
+        ([0, 0, 0], None, False),
+        ([1, 0, 0], signal.SIGINT, False),
+        ([1, 1, 0], signal.SIGTERM, False),
+        ([0, 0, 1], None, True),
+    ],
+)
+def test_all_do_what_one_is_asked_for(other, asked, due):
+    stop = Stop(patient=True)
+    assert settle(Told(other), stop, is_due=False) is due
+    assert stop.asked == asked
+
+
+@pytest.mark.engine("torch")
+def test_a_signal_after_the_message_waits_for_the_next():
+    stop, team = Stop(patient=True), Told([0, 0, 0])
+    wish(team, stop, is_due=False)
+    team.heard = [0, 0, 0]
+    stop._note(signal.SIGTERM, None)
+    assert (settle(team, stop, is_due=False), stop.asked) == (False, None)
+    assert (settle(team, stop, is_due=False), stop.asked) == (False, signal.SIGTERM)
+
+
+@pytest.mark.engine("torch")
+def test_only_the_clock_of_the_first_counts():
+    stop = Stop(patient=True)
+    assert settle(Told([0, 0, 0], Place(0, 2)), stop, is_due=True)
+    assert not settle(Told([0, 0, 0], Place(1, 2)), stop, is_due=True)
+
+
+# Buckets.
+
+
+@pytest.mark.engine("torch")
+def test_gradients_travel_in_buckets_of_one_dtype(monkeypatch):
+    import torch
+
+    from kseq.backend import torch_processes
+
+    monkeypatch.setattr(torch_processes, "BUCKET", 40)
+    small, large, half = torch.zeros(4), torch.zeros(20), torch.zeros(4, dtype=torch.bfloat16)
+    grads = [small, None, small, small, large, half, half]
+    assert torch_processes._buckets(grads) == [[0, 2], [3], [4], [5, 6]]
