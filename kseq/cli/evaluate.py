@@ -30,6 +30,7 @@ def evaluate(options: argparse.Namespace) -> None:
         corpus, trained_on = evaluation_texts(model, options)
         report = {"model": options.model, "corpus": corpus.name}
         report |= measured(model, corpus, options.batch_size, options.num_steps)
+        report["documents"] = measured_each(model, corpus, options.batch_size, options.num_steps)
     floors = ngram_floors(corpus) if trained_on is None else ngram_floors(trained_on, corpus)
     report["floors"] = floors.to_dict()
     report["floors_from"] = "the text itself" if trained_on is None else "the training text"
@@ -58,6 +59,32 @@ def measured(model: Any, corpus: Corpus, batch_size: int, num_steps: int) -> dic
     }
 
 
+def measured_each(
+    model: Any, corpus: Corpus, batch_size: int, num_steps: int
+) -> list[dict[str, Any]]:
+    """Return the same of each document of a corpus of several, by name; it is judged alone.
+
+    A document of fewer than 2 tokens, which has no target, is left out.
+    """
+    if len(corpus.documents) < 2:
+        return []
+    return [
+        {"name": part.name} | measured(model, part, batch_size, num_steps)
+        for part in corpus.by_document()
+        if len(part) > 1
+    ]
+
+
+def documents_in_words(documents: list[dict[str, Any]]) -> list[str]:
+    """Return a table of documents, or nothing where there is none."""
+    rows = [
+        f"{each['name'][:40]:40}{each['tokens']:>11,}{each['perplexity']:12.3f}"
+        f"{each['bits_per_token']:10.4f}"
+        for each in documents
+    ]
+    return [f"{'document':40}{'tokens':>11}{'perplexity':>12}{'bits':>10}", *rows] if rows else []
+
+
 def _in_words(report: dict[str, Any], label: str) -> str:
     floors: dict[str, float] = report["floors"]
     beside = ", ".join(f"{name} {value:.2f}" for name, value in floors.items())
@@ -68,5 +95,6 @@ def _in_words(report: dict[str, Any], label: str) -> str:
             f"perplexity {report['perplexity']:.3f} "
             f"(guessing from {report['floors_from']}: {beside})",
             f"loss {report['loss']:.4f} nats, {report['bits_per_token']:.4f} bits per token",
+            *documents_in_words(report["documents"]),
         ]
     )

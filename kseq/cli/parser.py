@@ -120,6 +120,11 @@ def choice(name: str, choices: Sequence[str]) -> Callable[[str], Any]:
     return checked(lambda value: one_of(name, value, choices), str)
 
 
+def weights(word: str) -> list[float]:
+    """Numbers with commas between them, such as 2,1; how many and how large is checked later."""
+    return [number("mix")(each) for each in word.split(",")]
+
+
 def held_out(word: str) -> Any:
     """A share of the text below 1, or a whole number of tokens that follow the training text."""
     is_whole = isinstance(_int_or_word(word), int)

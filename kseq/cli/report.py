@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kseq import backend
-from kseq.cli.evaluate import measured
+from kseq.cli.evaluate import documents_in_words, measured, measured_each
 from kseq.cli.pictures import write_picture
 from kseq.cli.progress import clock
 from kseq.data.corpora import Corpus
@@ -50,7 +50,9 @@ def report_of(
         "drawn": model.generate(prompts, DRAWN_TOKENS, temperature=TEMPERATURE, seed=options.seed),
     }
     if held_out is not None:
-        report["held_out"] = measured(model, held_out, options.batch_size, options.num_steps)
+        sizes = (options.batch_size, options.num_steps)
+        report["held_out"] = measured(model, held_out, *sizes)
+        report["held_out"]["documents"] = measured_each(model, held_out, *sizes)
         report["held_out"]["floors"] = ngram_floors(train_part, held_out).to_dict()
         best = run.records[run.best_epoch - 1]
         report["best"] = {"epoch": run.best_epoch, "val_perplexity": best["val_perplexity"]}
@@ -91,6 +93,7 @@ def in_words(report: dict[str, Any]) -> str:
     lines += [_row(name, report[name]) for name in ("training", "held_out") if name in report]
     if "held_out" in report:
         lines.append(f"held-out bits per token {report['held_out']['bits_per_token']:.3f}")
+        lines += documents_in_words(report["held_out"]["documents"])
     lines.append(
         f"epoch {report['epoch']} of {report['epochs']}, "
         f"{report['tokens_per_second']:,.0f} tokens/s, {clock(report['seconds'])} in all"

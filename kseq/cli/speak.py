@@ -10,6 +10,9 @@ from typing import Any
 from kseq.cli.engine import on_device
 from kseq.cli.printing import print_report
 
+# Documents of a corpus that may have thousands.
+_MOST_TOLD = 10
+
 
 def generate(options: argparse.Namespace) -> None:
     """Print the prompt and its continuation, as it is drawn."""
@@ -93,8 +96,22 @@ def _text_in_words(corpus: dict[str, Any] | None) -> list[tuple[str, str]]:
     tokens = f"tokens {told['start']} to {told['stop']} of {told['total']}"
     return [
         ("text", f"{told['name']} by {told['level']}, cleaning {told['cleaning']}, {tokens}"),
+        *_documents_in_words(corpus),
         ("sha256", told["sha256"]),
     ]
+
+
+def _documents_in_words(corpus: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name each document that was trained on, and which tokens of the whole text it gave."""
+    names, places = corpus.get("documents") or [], corpus.get("pieces") or []
+    if len(names) < 2:
+        return []
+    told = [
+        f"{name} {start:,} to {stop:,}"
+        for name, start, stop in zip(names, places[::2], places[1::2], strict=False)
+    ]
+    rest = [f"{len(told) - _MOST_TOLD:,} more"] if len(told) > _MOST_TOLD else []
+    return [("tokens", "; ".join(told[:_MOST_TOLD] + rest))]
 
 
 class _Told:

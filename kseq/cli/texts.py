@@ -8,6 +8,7 @@ from typing import Any
 
 from kseq.data import windows
 from kseq.data.corpora import Corpus, load_corpus
+from kseq.data.documents import Range, are_within, in_pairs
 from kseq.data.sources import CORPUS_NAMES
 from kseq.errors import DataError, FileError, UsageError
 
@@ -32,6 +33,8 @@ def training_texts(sources: list[str], options: argparse.Namespace) -> tuple[Cor
         data_dir=options.data_dir,
     )
     train_part, held_out = _divided(corpus, options)
+    if options.mix is not None:
+        train_part = train_part.mixed(options.mix)
     _require_batch(len(train_part), corpus.name, options)
     _require_symbols(train_part)
     return train_part, held_out
@@ -45,6 +48,8 @@ def _divided(corpus: Corpus, options: argparse.Namespace) -> tuple[Corpus, Corpu
         return parts
     if options.valid == 0:
         return corpus, None
+    if len(corpus.documents) > 1:
+        return corpus.split(1 - options.valid, each=True)
     # As `split` cuts, told in the words of the command line.
     cut = int(len(corpus) * (1 - options.valid) + 1e-6)
     _require_batch(cut, corpus.name, options)
@@ -128,8 +133,32 @@ def evaluation_texts(model: Any, options: argparse.Namespace) -> tuple[Corpus, C
         return _read(options.corpus, facts, model, options), None
     corpus = _read(_own_sources(facts["name"]), facts, model, options)
     _check_own(corpus, facts)
-    trained_on, _ = corpus.divide(facts["stop"], 0)
-    return corpus.after(facts["stop"]), trained_on.after(facts["start"])
+    return _own_parts(corpus, facts)
+
+
+def _own_parts(corpus: Corpus, facts: dict[str, Any]) -> tuple[Corpus, Corpus]:
+    """Return what was held out of the whole `corpus`, and what was trained on.
+
+    Raises:
+        DataError: the file of the model names places that the text does not have.
+    """
+    pieces = facts.get("pieces") or [facts["start"], facts["stop"]]
+    held_out = facts.get("held_out") or [facts["stop"], len(corpus)]
+    return (
+        corpus.pieces(_ranges(held_out, corpus), "validation"),
+        corpus.pieces(_ranges(pieces, corpus), "training"),
+    )
+
+
+def _ranges(places: Any, corpus: Corpus) -> list[Range]:
+    whole = isinstance(places, list) and all(isinstance(place, int) for place in places)
+    ranges = in_pairs(places) if whole and len(places) % 2 == 0 else []
+    if are_within(ranges, len(corpus)):
+        return ranges
+    raise DataError(
+        f"{corpus.name}: must have the parts that the model file names, found {len(corpus):,} "
+        "tokens without them; name the text to evaluate on"
+    )
 
 
 def _read(
@@ -163,7 +192,7 @@ def _check_own(corpus: Corpus, facts: dict[str, Any]) -> None:
             f"{facts['name']}: must be the text the model was trained on, found another of that "
             "name; name the text to evaluate on"
         )
-    if facts["total"] - facts["stop"] < 2:
+    if not facts.get("held_out") and facts["total"] - facts["stop"] < 2:
         raise DataError(
             f"{facts['name']}: must have a part the model has not seen, found all of it used in "
             "training; name another text"

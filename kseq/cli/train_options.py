@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kseq.cli.parser import Parser, choice, count, held_out, rate, share, size, weight
+from kseq.cli.parser import Parser, choice, count, held_out, rate, share, size, weight, weights
 from kseq.cli.shared_options import add_batch, add_choice, add_device, add_reading
 from kseq.experiments.recipes import RECIPES
 
@@ -50,7 +50,13 @@ def _add_text(group: Any) -> None:
         "--valid",
         type=held_out,
         default=0.1,
-        help="held out: a share of the text, or a number of tokens; 0 for nothing (%(default)s)",
+        help="held out: a share of each text, or a number of tokens; 0 for nothing (%(default)s)",
+    )
+    group.add_argument(
+        "--mix",
+        type=weights,
+        metavar="W,W",
+        help="how often each text is read in an epoch: 2,1 or 1,0.5 (once each)",
     )
 
 

@@ -11,7 +11,7 @@ from any part of them; that is how a split gets a vocabulary of its training par
 Codes take one byte each up to 256 symbols, two up to 65,536, else four.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +42,14 @@ class CodedText:
     def part(self, start: int, stop: int) -> "CodedText":
         """Return the tokens `start` to `stop`, sharing memory."""
         return CodedText(self.codes[start:stop], self.symbols)
+
+    def parts(self, ranges: Sequence[tuple[int, int]]) -> "CodedText":
+        """Return the tokens of several ranges, one after the other; one alone shares memory."""
+        if len(ranges) == 1:
+            return self.part(*ranges[0])
+        return CodedText(
+            np.concatenate([self.codes[slice(*each)] for each in ranges]), self.symbols
+        )
 
     def mapped(self, table: np.ndarray) -> np.ndarray:
         """Return `table[code]` for every code, in the dtype of `table`; (N,)."""

@@ -16,19 +16,26 @@ from typing import Any
 
 import numpy as np
 
-from kseq.checks import fraction as checked_fraction
-from kseq.checks import non_negative_int, positive_int
 from kseq.data.coding import CodedText, smallest_dtype
+from kseq.data.documents import Document, Range, flat, listed
+from kseq.data.parts import Parts
 from kseq.data.preparation import Bounds, Preparation
-from kseq.data.sources import Source, agreed_cleaning, chunks_of, chunks_of_string, find_sources
+from kseq.data.sources import (
+    Source,
+    agreed_cleaning,
+    chunks_of_string,
+    documents_of,
+    find_sources,
+)
 from kseq.data.vocab import Vocab
-from kseq.errors import DataError
 
 MOST_INT32_TOKENS = 2**26
+# What a model file takes for a name.
+LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Corpus:
+class Corpus(Parts):
     """A text as token ids; made by `load_corpus`, `Corpus.from_text` or `split`.
 
     Attributes:
@@ -40,7 +47,9 @@ class Corpus:
         sha256: hash of the raw bytes of the text (of all its files, one after the other).
         edition: which edition of the text this is, where that is known.
         part: "whole", "training" or "validation".
-        start, total: this corpus is the tokens from `start` on of a text of `total`.
+        start, total: this corpus begins with token `start` of a text of `total`.
+        documents: its texts, and where each stands; see `kseq.data.documents.Document`.
+        held_out: where in the whole text the tokens lie that `split(each=True)` held out.
         min_freq, max_vocab: the bounds given to its vocabulary, kept by `split`.
 
     Example:
@@ -62,6 +71,8 @@ class Corpus:
     total: int = 0
     min_freq: int = 0
     max_vocab: int | None = None
+    documents: tuple[Document, ...] = ()
+    held_out: tuple[Range, ...] = ()
 
     @classmethod
     def from_text(
@@ -79,7 +90,7 @@ class Corpus:
         bounds = Bounds.checked(max_tokens, min_freq, max_vocab)
         how = Preparation.checked(level, cleaning, separator)
         digest = hashlib.sha256()
-        return _made(chunks_of_string(text, digest), digest, how, bounds, name)
+        return _made([name], [chunks_of_string(text, digest)], digest, how, bounds)
 
     def __len__(self) -> int:
         return len(self.coded.codes)
@@ -121,11 +132,25 @@ class Corpus:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Where these ids came from, for files and reports: plain values only."""
-        names = ("name", "sha256", "edition", "level", "cleaning", "separator", "part", "start")
-        return {name: getattr(self, name) for name in (*names, "total")} | {
-            "stop": self.start + len(self)
-        }
+        """Where these ids came from, for files and reports: plain values only.
+
+        start and stop are the first token and the one after the last in the whole text.  Of each
+        document in turn, "documents" has the name and "pieces" where its first token and the one
+        after its last stand in the whole text; "held_out" has the same of what `split` with each
+        held out.
+        """
+        names = ("sha256", "edition", "level", "cleaning", "separator", "part", "start", "total")
+        pieces = [document.piece for document in self.documents]
+        return (
+            {"name": self.name[:LONGEST_NAME]}
+            | {name: getattr(self, name) for name in names}
+            | {
+                "stop": max((stop for _, stop in pieces), default=self.start + len(self)),
+                "documents": [document.name[:LONGEST_NAME] for document in self.documents],
+                "pieces": flat(pieces),
+                "held_out": flat(self.held_out),
+            }
+        )
 
     def encode(self, text: str) -> np.ndarray:
         """Return the ids of `text`, taken as it stands, without cleaning; (N,) int32.
@@ -145,75 +170,6 @@ class Corpus:
     def with_vocab(self, vocab: Vocab) -> "Corpus":
         """Return the same text under another vocabulary, such as that of a trained model."""
         return replace(self, vocab=vocab)
-
-    def split(self, fraction: float = 0.9) -> tuple["Corpus", "Corpus"]:
-        """Return the first `fraction` of the tokens and the rest, contiguous.
-
-        Both have a vocabulary made from the first part only, so nothing of the second leaks into
-        training; symbols that only the second has become `<unk>`.
-
-        Raises:
-            UsageError: `fraction` is not above 0 and below 1.
-            DataError: a part would have fewer than 2 tokens, one input and one target.
-
-        Example:
-            >>> train, valid = Corpus.from_text("banana band").split(0.6)
-            >>> train.text, valid.text, valid.ids
-            ('banana', ' band', array([0, 3, 1, 2, 0], dtype=int32))
-        """
-        # The tolerance makes 0.29 of 100 tokens 29, where the product in floats is 28.999...
-        cut = int(len(self) * checked_fraction("fraction", fraction) + 1e-6)
-        _require_two(cut, "training", self.label, "raise")
-        _require_two(len(self) - cut, "validation", self.label, "lower")
-        training = self._slice(0, cut, "training")
-        validation = self._slice(cut, len(self), "validation")
-        vocab = Vocab(training.coded.counts, min_freq=self.min_freq, max_size=self.max_vocab)
-        return training.with_vocab(vocab), validation.with_vocab(vocab)
-
-    def divide(self, training_tokens: int | None, held_out_tokens: int) -> tuple["Corpus", Any]:
-        """Return the first tokens and those that follow, both under this corpus's vocabulary.
-
-        It is Dive into Deep Learning's way: it trains on the first 10,000 characters under the
-        vocabulary of the whole book; the tokens that follow show what was learnt.
-
-        Args:
-            training_tokens: None for all but the held-out ones.
-            held_out_tokens: how many tokens follow; with 0 the second part is None.
-
-        Raises:
-            UsageError: a number that is negative, or training_tokens below 1.
-            DataError: the text is shorter than both together.
-
-        Example:
-            >>> train, held_out = Corpus.from_text("banana band").divide(6, 3)
-            >>> train.text, held_out.text, len(train.vocab) == len(held_out.vocab)
-            ('banana', ' ba', True)
-        """
-        held_out_tokens = non_negative_int("held_out_tokens", held_out_tokens)
-        if training_tokens is None:
-            training_tokens = max(len(self) - held_out_tokens, 1)
-        cut = positive_int("training_tokens", training_tokens)
-        if cut + held_out_tokens > len(self):
-            raise DataError(
-                f"{self.label}: must have the {cut:,} tokens to train on and {held_out_tokens:,} "
-                f"to hold out, found {len(self):,}; ask for fewer"
-            )
-        following = self._slice(cut, cut + held_out_tokens, "validation")
-        return self._slice(0, cut, "training"), following if held_out_tokens else None
-
-    def after(self, position: int) -> "Corpus":
-        """Return the tokens from `position` on, under the same vocabulary.
-
-        Example:
-            >>> Corpus.from_text("banana band").after(7).text
-            'band'
-        """
-        return self._slice(non_negative_int("position", position), len(self), "validation")
-
-    def _slice(self, start: int, stop: int, part: str) -> "Corpus":
-        return replace(
-            self, coded=self.coded.part(start, stop), part=part, start=self.start + start
-        )
 
 
 def load_corpus(
@@ -263,21 +219,23 @@ def load_corpus(
     how = Preparation.checked(level, chosen, separator)
     digest = hashlib.sha256()
     edition = "; ".join(text.edition for text in texts if text.edition)
-    name = "+".join(text.name for text in texts)
-    return _made(chunks_of(texts, encoding, digest), digest, how, bounds, name, edition)
+    names = [text.name for text in texts]
+    return _made(names, documents_of(texts, encoding, digest), digest, how, bounds, edition)
 
 
 def _made(
-    chunks: Iterable[str],
+    names: Sequence[str],
+    texts: Iterable[Iterable[str]],
     digest: "hashlib._Hash",
     how: Preparation,
     bounds: Bounds,
-    name: str,
     edition: str = "",
 ) -> Corpus:
-    coded = how.coded(chunks, name)
-    return Corpus(
-        coded.part(0, bounds.max_tokens or len(coded.codes)),
+    """Read texts that come in pieces, one after the other, feeding their bytes to `digest`."""
+    name = "+".join(names)
+    coded, stops = how.coded_documents(texts, name)
+    corpus = Corpus(
+        coded,
         Vocab(coded.counts, min_freq=bounds.min_freq, max_size=bounds.max_vocab),
         name,
         how.level,
@@ -288,12 +246,7 @@ def _made(
         total=len(coded.codes),
         min_freq=bounds.min_freq,
         max_vocab=bounds.max_vocab,
+        documents=listed(names, stops),
     )
-
-
-def _require_two(length: int, part: str, label: str, change: str) -> None:
-    if length < 2:
-        raise DataError(
-            f"{label}: the {part} part must have at least 2 tokens, found {length}; "
-            f"{change} the fraction or use a longer text"
-        )
+    most = bounds.max_tokens
+    return corpus if most is None else corpus.pieces([(0, min(most, len(corpus)))], "whole")

@@ -1,14 +1,18 @@
 """How a text becomes tokens and how much of it counts: the choices a corpus keeps."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kseq.checks import non_negative_int, one_of, positive_int, shown
 from kseq.data.coding import CodedText, code_characters, code_words
 from kseq.data.text import CLEANINGS, LEVELS, cleaned_chunks, default_separator, word_chunks
 from kseq.data.vocab import UNKNOWN
 from kseq.errors import DataError, UsageError
+
+# Characters or words.
+_Tokens = TypeVar("_Tokens", str, list[str])
 
 
 @dataclass(frozen=True)
@@ -48,19 +52,34 @@ class Preparation:
         return cls(level, cleaning, separator)
 
     def coded(self, chunks: Iterable[str], name: str) -> CodedText:
-        """Return the tokens of a text that comes in pieces; `name` begins the messages.
+        """Return the tokens of a text that comes in pieces; the rest is as in `coded_documents`."""
+        return self.coded_documents([chunks], name)[0]
 
-        Warns where all tokens are the same.
+    def coded_documents(
+        self, texts: Iterable[Iterable[str]], name: str
+    ) -> tuple[CodedText, list[int]]:
+        """Return the tokens of texts that come in pieces, and how many there are after each text.
+
+        `name` begins the messages.  Warns where all tokens are the same.
 
         Raises:
             DataError: there are no tokens, or one of them is spelled `<unk>`.
+
+        Example:
+            >>> coded, stops = Preparation.checked("word", "none", None).coded_documents(
+            ...     [["to be"], ["or ", "not"]], "hamlet"
+            ... )
+            >>> coded.codes.tolist(), stops
+            ([0, 1, 2, 3], [2, 4])
         """
+        stops: list[int] = []
         if self.level == "word":
-            text = code_words(word_chunks(chunks, self.cleaning))
+            text = code_words(_noting(stops, (word_chunks(each, self.cleaning) for each in texts)))
         else:
-            text = code_characters(cleaned_chunks(chunks, self.cleaning, self.separator))
+            cleaned = (cleaned_chunks(each, self.cleaning, self.separator) for each in texts)
+            text = code_characters(_noting(stops, cleaned))
         self._check(text, name)
-        return text
+        return text, stops
 
     def _check(self, text: CodedText, name: str) -> None:
         if not text.symbols:
@@ -79,6 +98,19 @@ class Preparation:
                 "there is nothing to learn from it",
                 stacklevel=5,
             )
+
+
+def _noting(stops: list[int], texts: Iterable[Iterable[_Tokens]]) -> Iterator[_Tokens]:
+    """Yield the tokens of each text in pieces, and append to `stops` how many came before its end.
+
+    Nothing is held, so that a text may be of any size.
+    """
+    count = 0
+    for text in texts:
+        for piece in text:
+            count += len(piece)
+            yield piece
+        stops.append(count)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ Source names become paths here; what is read from the paths is one stream of tex
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 
 from kseq.checks import nearest, shown, shown_path
@@ -68,24 +69,43 @@ def agreed_cleaning(texts: Sequence[FoundText]) -> str:
     return texts[0].cleaning
 
 
-def chunks_of(texts: Iterable[FoundText], encoding: str, digest: "hashlib._Hash") -> Iterator[str]:
-    """Yield the texts one after the other, with a line end between two where there is none.
+def documents_of(
+    texts: Sequence[FoundText], encoding: str, digest: "hashlib._Hash"
+) -> Iterator[Iterator[str]]:
+    """Yield each text in pieces, with a line end after it where it has none and another follows.
+
+    The pieces of one text have to be read before those of the next.
 
     Raises: as `kseq.data.reading.read_text`, and DataError for more than 2 GiB altogether.
     """
-    characters, last = 0, "\n"
-    for text in texts:
-        if last != "\n":
-            yield "\n"
+    characters = 0
+
+    def pieces(text: FoundText, is_last: bool) -> Iterator[str]:
+        nonlocal characters
+        last = "\n"
         for chunk in text_chunks(text.path, encoding, digest):
             characters += len(chunk)
-            if characters > LARGEST_TEXT_BYTES:
-                raise DataError(
-                    f"texts: must have at most {LARGEST_TEXT_BYTES:,} bytes together, found more; "
-                    "train on fewer of them"
-                )
+            _refuse_large(characters)
             last = chunk[-1:] or last
             yield chunk
+        if last != "\n" and not is_last:
+            yield "\n"
+
+    for number, text in enumerate(texts, start=1):
+        yield pieces(text, number == len(texts))
+
+
+def chunks_of(texts: Sequence[FoundText], encoding: str, digest: "hashlib._Hash") -> Iterator[str]:
+    """Yield the texts of `documents_of` as one."""
+    return chain.from_iterable(documents_of(texts, encoding, digest))
+
+
+def _refuse_large(characters: int) -> None:
+    if characters > LARGEST_TEXT_BYTES:
+        raise DataError(
+            f"texts: must have at most {LARGEST_TEXT_BYTES:,} bytes together, found more; "
+            "train on fewer of them"
+        )
 
 
 def chunks_of_string(text: str, digest: "hashlib._Hash") -> Iterator[str]:

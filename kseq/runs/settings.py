@@ -80,6 +80,8 @@ def _averaging_of(optimizer: Any) -> dict[str, int]:
 
 def _text_of(corpus: Any) -> dict[str, Any]:
     names = ("sha256", "level", "cleaning", "separator", "start")
+    # Weights may mix the same documents into as many tokens in another order.
+    names += ("pieces", "held_out") if corpus.held_out else ()
     return {name: corpus.provenance[name] for name in names}
 
 

@@ -25,6 +25,8 @@ POLICIES = (
 _PRESETS = ("keras", "torch", "d2l")
 _POLICY_CLASSES = ("DTypePolicy", "FloatDTypePolicy")
 _LONGEST_WORD = 1000
+# Where each of 10,000 documents begins and ends.
+_LONGEST_LIST = 20_000
 _LARGEST_SEED = 2**31 - 1
 _LARGEST_WEIGHT = 1e30
 
@@ -125,7 +127,16 @@ def _plain_facts(value: Any) -> bool:
         return False
     if "level" in value and value["level"] not in ("char", "word"):
         return False
-    return all(fact is None or word(fact) or is_number(fact) for fact in value.values())
+    return all(
+        fact is None or word(fact) or is_number(fact) or _list_of_facts(fact)
+        for fact in value.values()
+    )
+
+
+def _list_of_facts(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) > _LONGEST_LIST:
+        return False
+    return all(word(fact) or whole(0, 2**53)(fact) for fact in value)
 
 
 _OF_ANY: dict[str, Rule] = {
