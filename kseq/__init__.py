@@ -27,6 +27,7 @@ if "keras" not in sys.modules:
 _HOMES = {
     "Corpus": "kseq.data.corpora",
     "load_corpus": "kseq.data.corpora",
+    "corpus_builder": "kseq.data.builders",
     "Vocab": "kseq.data.vocab",
     "ngram_floors": "kseq.data.floors",
     "noisy_sine": "kseq.data.processes",
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
         SeasonalNaive,
         standard_baselines,
     )
+    from kseq.data.builders import corpus_builder
     from kseq.data.corpora import Corpus, load_corpus
     from kseq.data.floors import ngram_floors
     from kseq.data.processes import (

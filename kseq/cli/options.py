@@ -10,7 +10,7 @@ from kseq.cli.benchmark_options import add_benchmark
 from kseq.cli.forecast_options import add_figures, add_forecast
 from kseq.cli.parser import Parser, choice, count, number, size
 from kseq.cli.reproduce_options import add_reproduce
-from kseq.cli.shared_options import add_batch, add_common, add_device, add_reading
+from kseq.cli.shared_options import add_batch, add_common, add_data_dir, add_device, add_reading
 from kseq.cli.train_options import add_train
 from kseq.errors import UsageError
 from kseq.experiments.recipes import RECIPES
@@ -24,6 +24,7 @@ _COMMANDS = {
     "forecast": "forecast the noisy sine, another series or a column of a CSV, beside the floors",
     "figures": "draw the lesson on gradients",
     "inspect": "show what is in a model file, without building the model",
+    "corpora": "list the texts with a name, and which of them are here",
     "devices": "list what the engine can compute on",
     "reproduce": "run published results again, and say how ours compare",
     "benchmark": "measure how fast kseq is here, beside Keras and bare PyTorch",
@@ -147,6 +148,11 @@ def _devices(command: Parser) -> None:
     command.set_defaults(room="engine")
 
 
+def _corpora(command: Parser) -> None:
+    command.set_defaults(room="corpora")
+    add_data_dir(command)
+
+
 _OPTIONS = {
     "demo": _demo,
     "train": add_train,
@@ -155,6 +161,7 @@ _OPTIONS = {
     "forecast": add_forecast,
     "figures": add_figures,
     "inspect": _inspect,
+    "corpora": _corpora,
     "devices": _devices,
     "reproduce": add_reproduce,
     "benchmark": add_benchmark,

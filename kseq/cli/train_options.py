@@ -18,7 +18,9 @@ def add_train(command: Parser) -> None:
     """What is read, what learns from it, how, and where it goes."""
     command.set_defaults(room="train")
     command.add_argument(
-        "corpus", nargs="*", help="story (if left out), time_machine, tiny_shakespeare, files, or -"
+        "corpus",
+        nargs="*",
+        help="story (if left out), another that kseq corpora lists, files, or -",
     )
     command.add_argument(
         "--recipe",

@@ -173,7 +173,7 @@ class Corpus(Parts):
 
 
 def load_corpus(
-    source: Source | Sequence[Source],
+    source: Any,
     level: str = "char",
     cleaning: str | None = None,
     separator: str | None = None,
@@ -186,8 +186,10 @@ def load_corpus(
     """Return the corpus of a named text, a file, or several of them one after the other.
 
     Args:
-        source: "story" (bundled), "time_machine", "tiny_shakespeare", the path of a text file,
-            "-" for standard input, or a list of these; a line end is put between two texts where
+        source: "story" (bundled), "time_machine", "war_of_the_worlds", "tiny_shakespeare", the path
+            of a text file,
+            "-" for standard input, a TFDS builder or data source whose records have a "text" (see
+            `kseq.corpus_builder`), or a list of these; a line end is put between two texts where
             there is none.  A name wins over a file called so; "./story" is the file.
         level: "char" or "word".
         cleaning: "d2l" keeps only lower-case letters, "none" everything; None is "d2l" for the

@@ -4,6 +4,9 @@ The order is: `data_dir`, the folder in KSEQ_DATA_DIR, the cache folder (XDG_CAC
 ~/.cache, then kseq), and at last the network, into the cache folder.  A file with the wrong
 SHA-256 is an error wherever it lies; it is neither used nor removed, for it may be somebody's.
 A download takes its name only after its size and hash are found right.
+
+Of a book of Project Gutenberg the hash is that of its body: with the edition's header and footer
+around it, it is as good, and stripped when it is read or downloaded.
 """
 
 import errno
@@ -16,6 +19,8 @@ from pathlib import Path
 from kseq.checks import shown_path
 from kseq.data.connections import Patience, RefusedError, received
 from kseq.data.files import NotWrittenError, atomic_path
+from kseq.data.gutenberg import body_of
+from kseq.data.reading import HeldText
 from kseq.errors import FileError
 
 
@@ -30,6 +35,8 @@ class NamedText:
     url: str
     cleaning: str
     edition: str
+    licence: str = "public domain"
+    wrapped: bool = False  # in Project Gutenberg's header and footer, at its address
 
 
 NAMED_TEXTS: Mapping[str, NamedText] = {
@@ -54,22 +61,31 @@ NAMED_TEXTS: Mapping[str, NamedText] = {
             cleaning="none",
             edition="40,000 lines of Shakespeare, as char-rnn ships them",
         ),
+        NamedText(
+            name="war_of_the_worlds",
+            file_name="waroftheworlds.txt",
+            size=340_513,
+            sha256="688a853d09b4840487686c24ba62ad25eb947437786c2067265dae531eb51eed",
+            url="https://www.gutenberg.org/cache/epub/36/pg36.txt",
+            cleaning="d2l",
+            edition="H. G. Wells, The War of the Worlds, the body of Project Gutenberg's ebook 36",
+            wrapped=True,
+        ),
     )
 }
 
 
-def find_text(text: NamedText, data_dir: str | os.PathLike[str] | None = None) -> Path:
+def find_text(text: NamedText, data_dir: str | os.PathLike[str] | None = None) -> os.PathLike[str]:
     """Return the path of a verified copy of `text`, downloading it where there is none.
+
+    What lies in a header and a footer is returned as a `HeldText`, which reads like a file.
 
     Raises:
         FileError: a copy with the wrong hash, a folder that is missing, or a download that failed;
             the message names the path at which to place the file by hand.
     """
-    for folder in _folders(data_dir):
-        path = folder / text.file_name
-        if _is_there(path):
-            return _verified(path, text)
-    return download(text, cache_folder() / text.file_name)
+    path = look_for(text, data_dir)
+    return verified(path, text) if path else download(text, cache_folder() / text.file_name)
 
 
 def download(text: NamedText, path: Path, patience: Patience | None = None) -> Path:
@@ -82,13 +98,40 @@ def download(text: NamedText, path: Path, patience: Patience | None = None) -> P
     _make_folder(path.parent)
     try:
         with atomic_path(path) as part, part.open("wb") as file:
-            for block in _checked(received(text.url, patience or Patience()), text):
+            for block in _checked(_answer(text, patience or Patience()), text):
                 file.write(block)
     except RefusedError as error:
         raise _failed(text, path, str(error)) from error.__cause__
     except NotWrittenError as error:
         raise _failed(text, path, f"found {error.found} while writing it") from error
     return path
+
+
+def _answer(text: NamedText, patience: Patience) -> Iterator[bytes]:
+    """Yield the bytes at the address of `text`, those of its body alone where it is wrapped."""
+    blocks = received(text.url, patience)
+    return iter([_unwrapped(blocks, text)]) if text.wrapped else blocks
+
+
+def _unwrapped(blocks: Iterator[bytes], text: NamedText) -> bytes:
+    # A line end may be two bytes, and the licence has some 20,000.
+    most = text.size + text.size // 10 + 2**16
+    edition = bytearray()
+    for block in blocks:
+        edition += block
+        if len(edition) > most:
+            raise RefusedError(f"found more than {most:,} bytes")
+    return body_of(bytes(edition))
+
+
+def look_for(text: NamedText, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return where a copy of `text` lies, right or wrong, or None; nothing is downloaded.
+
+    Raises:
+        FileError: `data_dir` is missing, or a folder cannot be looked into.
+    """
+    paths = (folder / text.file_name for folder in _folders(data_dir))
+    return next((path for path in paths if _is_there(path)), None)
 
 
 def cache_folder() -> Path:
@@ -128,18 +171,35 @@ def _is_there(path: Path) -> bool:
         raise _unreadable(path, error) from error
 
 
-def _verified(path: Path, text: NamedText) -> Path:
+def verified(path: Path, text: NamedText) -> os.PathLike[str]:
+    """Return what to read `text` from, once its hash is found right.
+
+    Raises:
+        FileError: it is another, or cannot be read.
+    """
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found == text.sha256:
+            return path
+        body = _body_in(path, text)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if found != text.sha256:
-        raise FileError(
-            f"{shown_path(path)}: must have SHA-256 {text.sha256[:16]}..., found {found[:16]}...; "
-            f"remove it to get {text.name} anew, or load it by its path"
-        )
-    return path
+    if body is not None:
+        return body
+    raise FileError(
+        f"{shown_path(path)}: must have SHA-256 {text.sha256[:16]}..., found {found[:16]}...; "
+        f"remove it to get {text.name} anew, or load it by its path"
+    )
+
+
+def _body_in(path: Path, text: NamedText) -> HeldText | None:
+    """Return the text without the header and the footer of its edition, if that is in the file."""
+    if not text.wrapped:
+        return None
+    body = body_of(path.read_bytes())
+    right = hashlib.sha256(body).hexdigest() == text.sha256
+    return HeldText(os.fspath(path), body) if right else None
 
 
 def _unreadable(path: Path, error: OSError) -> FileError:

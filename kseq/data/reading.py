@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import BinaryIO, TextIO
 
 from kseq.checks import nearest, shown, shown_path
@@ -51,6 +52,17 @@ _NUL_PATTERNS = {"x0x0": "utf-16-le", "0x0x": "utf-16-be", "x000": "utf-32-le", 
 _COMMON_ENCODINGS = ("utf-8", "utf-16", "utf-32", "latin-1", "cp1252", "gb18030", "big5", "ascii")
 
 
+@dataclass(frozen=True)
+class HeldText:
+    """A text in memory that is read like a file of that name."""
+
+    name: str
+    content: bytes
+
+    def __fspath__(self) -> str:
+        return self.name
+
+
 def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
     r"""Return the text of a file, or of standard input for "-", with LF as its only line end.
 
@@ -68,6 +80,18 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
         'one\ntwo\nthree\n'
     """
     return "".join(text_chunks(path, encoding))
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a file as they are.
+
+    Raises:
+        DataError: a folder, or more than 2 GiB.
+        FileError: the file is missing or cannot be read.
+    """
+    with _opened(path) as stream:
+        blocks = iter(lambda: _next_block(stream, path), b"")
+        return b"".join(blocks)
 
 
 def text_chunks(
@@ -113,6 +137,10 @@ def _blocks(
 def _opened(path: str | os.PathLike[str]) -> AbstractContextManager[BinaryIO]:
     if path == STANDARD_INPUT:
         return nullcontext(_standard_input(sys.stdin))
+    return io.BytesIO(path.content) if isinstance(path, HeldText) else _opened_file(path)
+
+
+def _opened_file(path: str | os.PathLike[str]) -> BinaryIO:
     try:
         found = os.stat(path)
         if stat.S_ISDIR(found.st_mode):

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from kseq.checks import nearest, shown, shown_path
 from kseq.data.downloads import NAMED_TEXTS, find_text
-from kseq.data.reading import BLOCK_BYTES, LARGEST_TEXT_BYTES, STANDARD_INPUT, text_chunks
+from kseq.data.reading import (
+    BLOCK_BYTES,
+    LARGEST_TEXT_BYTES,
+    STANDARD_INPUT,
+    HeldText,
+    text_chunks,
+)
+from kseq.data.records import is_builder_or_source, texts_in
 from kseq.errors import DataError, FileError, UsageError
 
 STORY = "story"
@@ -32,26 +40,26 @@ class FoundText:
     edition: str = ""
 
 
-def find_sources(
-    source: Source | Sequence[Source], data_dir: Source | None = None
-) -> list[FoundText]:
+def find_sources(source: Any, data_dir: Source | None = None) -> list[FoundText]:
     """Return where the text or texts of `source` lie; named ones may be downloaded for it.
 
     Raises:
         FileError: a file is missing, or a named text can be neither found nor downloaded.
-        UsageError: `source` is neither a string or path nor a list of them with at least one.
+        UsageError: `source` is no string, path, TFDS builder or data source, nor a list of them
+            with at least one.
 
     Example:
         >>> find_sources("story")[0].name
         'story'
     """
-    several = [source] if isinstance(source, str | os.PathLike) else _listed(source)
+    several = list(source) if isinstance(source, list | tuple) else [source]
+    several = several if all(map(_is_source, several)) else []
     if not several:
         raise UsageError(
             f"source: must be the name or path of a text, or a list of them, "
             f"found {shown(source)}; try {STORY!r}"
         )
-    return [_find(one, data_dir) for one in several]
+    return [found for one in several for found in _find(one, data_dir)]
 
 
 def agreed_cleaning(texts: Sequence[FoundText]) -> str:
@@ -117,12 +125,25 @@ def chunks_of_string(text: str, digest: "hashlib._Hash") -> Iterator[str]:
         yield chunk
 
 
-def _listed(sources: object) -> list[Source]:
-    several = sources if isinstance(sources, list | tuple) else []
-    return list(several) if all(isinstance(one, str | os.PathLike) for one in several) else []
+def _is_source(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike) or is_builder_or_source(source)
 
 
-def _find(source: Source, data_dir: Source | None) -> FoundText:
+def _find(source: Any, data_dir: Source | None) -> list[FoundText]:
+    if is_builder_or_source(source):
+        return [_of_record(text, sha256) for text, sha256 in texts_in(source)]
+    return [_find_one(source, data_dir)]
+
+
+def _of_record(text: HeldText, sha256: str) -> FoundText:
+    """A named text is known by its contents, so that it is prepared as it is elsewhere."""
+    known = next((each for each in NAMED_TEXTS.values() if each.sha256 == sha256), None)
+    if known is None:
+        return FoundText(text, text.name)
+    return FoundText(text, known.name, known.cleaning, known.edition)
+
+
+def _find_one(source: Source, data_dir: Source | None) -> FoundText:
     if source == STANDARD_INPUT:
         return FoundText(STANDARD_INPUT, "standard input")
     if source == STORY:
