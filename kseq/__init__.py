@@ -73,6 +73,8 @@ _HOMES = {
     "compare_forecasters": "kseq.experiments.ablation",
     "FORECASTERS": "kseq.experiments.ablation",
     "ablate_language_model": "kseq.experiments.language_ablation",
+    "compare_books": "kseq.experiments.books",
+    "books_in_words": "kseq.experiments.books",
     "plot_training": "kseq.figures",
     "plot_losses": "kseq.figures",
     "plot_series": "kseq.figures",
@@ -131,6 +133,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from kseq.experiments.ablation import FORECASTERS, compare_forecasters
+    from kseq.experiments.books import books_in_words, compare_books
     from kseq.experiments.language_ablation import ablate_language_model
     from kseq.figures import (
         plot_clipping,

@@ -5,6 +5,10 @@ A corpus of two books, A with 1000 tokens and B with 500:
     split(0.9, each=True)     training     A[0:900] B[0:450]      validation  A[900:] B[450:]
     training.mixed([1.5, 2])  an epoch     A[0:900] B[0:450]  A[0:450] B[0:450]
 
+Batches know nothing of documents: a row may go over a border, and a carried state goes with it,
+so that the first tokens of a document are read with the memory of the one before.  What
+`Corpus.by_document` gives is judged alone, from a state of zero.
+
 A document is told by its place in the corpus at hand and by its origin, the place of its first
 token in the whole text that was read: through every cut the second says where the tokens are from.
 """

@@ -1,0 +1,218 @@
+"""Several books, one model each and one of all: what merging them gains and costs, in numbers.
+
+A tenth of every book is held out.  Every row of the table is the same model, with the same
+vocabulary (of the training parts of all), trained for the same number of steps on one book, on all
+of them one after the other, or on all of them as often as makes each count the same; its last
+weights are judged, so that nothing was chosen by what was held out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kseq.checks import positive_int
+from kseq.data.corpora import Corpus, load_corpus
+from kseq.data.floors import ngram_floors
+from kseq.data.windows import num_batches
+from kseq.errors import UsageError
+from kseq.nn.batches import SequentialBatches
+from kseq.nn.language_model import LanguageModel
+from kseq.nn.optimizers import clipped_optimizer
+from kseq.nn.schedules import schedule
+from kseq.training import held_out_batches, train
+
+
+@dataclass(frozen=True)
+class BookPlan:
+    """The model and its training: the same for every row.
+
+    Attributes:
+        steps: about how many; each row has as many whole epochs as come nearest to them.
+        fraction: the share of each book to train on; the rest of it is held out.
+        learning_rate: the peak of one cycle of Adam.
+    """
+
+    steps: int = 3000
+    fraction: float = 0.9
+    cell: str = "gru"
+    units: int = 256
+    num_layers: int = 1
+    dropout: float = 0.0
+    learning_rate: float = 0.005
+    batch_size: int = 32
+    num_steps: int = 35
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BookRow:
+    """What one training reached.
+
+    Attributes:
+        trained_on: the book or books, and how they were weighed.
+        weights: how often an epoch read each.
+        tokens: of an epoch.
+        epochs, steps, seconds: of the training.
+        held_out: for each book perplexity, bits per token, and the perplexity of guessing by the
+            bigrams of what was trained on.
+    """
+
+    trained_on: str
+    weights: tuple[float, ...]
+    tokens: int
+    epochs: int
+    steps: int
+    seconds: float
+    held_out: Mapping[str, Mapping[str, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as plain values."""
+        return asdict(self)
+
+
+def compare_books(
+    sources: Sequence[Any],
+    data_dir: Any = None,
+    report: Callable[[str, dict[str, Any]], None] | None = None,
+    **settings: Any,
+) -> list[BookRow]:
+    """Return a row for each book alone, for all of them, and for all of them evenly.
+
+    Args:
+        sources: at least two texts, as `load_corpus` takes them.
+        data_dir: folder in which to look for named texts first.
+        report: called with the name of a row and the record of each of its epochs.
+        settings: of `BookPlan`: steps, cell, units, seed and others.
+
+    Raises:
+        UsageError: fewer than two books, or a setting that cannot be used.
+        DataError, FileError: as `load_corpus`, or a book too short to cut or to make a batch of.
+
+    Example:
+        >>> rows = compare_books(["story", "story"], steps=1, units=4, batch_size=4)
+        >>> [row.trained_on for row in rows]
+        ['story', 'story', 'all']
+    """
+    plan = BookPlan(**settings)
+    positive_int("steps", plan.steps)
+    train_part, held_out = load_corpus(list(sources), data_dir=data_dir).split(
+        plan.fraction, each=True
+    )
+    if len(train_part.documents) < 2:
+        raise UsageError("sources: must be at least two books, found one; name another")
+    mixtures = [
+        (name, train_part.mixed(weights), weights) for name, weights in _weights(train_part)
+    ]
+    for name, mixture, _ in mixtures:
+        num_batches(len(mixture), plan.batch_size, plan.num_steps, name)
+    return [_row(*each, held_out, plan, report) for each in mixtures]
+
+
+def _weights(train_part: Corpus) -> list[tuple[str, tuple[float, ...]]]:
+    """Return each row's name, and how often it reads each book in an epoch."""
+    books = train_part.documents
+    alone = [
+        (book.name, tuple(float(place == other) for other in range(len(books))))
+        for place, book in enumerate(books)
+    ]
+    longest = max(map(len, books))
+    evenly = tuple(longest / len(book) for book in books)
+    rows = [*alone, ("all", (1.0,) * len(books))]
+    return rows if max(evenly) == 1 else [*rows, ("all, evenly", evenly)]
+
+
+def _row(
+    name: str,
+    text: Corpus,
+    weights: tuple[float, ...],
+    held_out: Corpus,
+    plan: BookPlan,
+    report: Callable[[str, dict[str, Any]], None] | None,
+) -> BookRow:
+    batches = SequentialBatches(text, plan.batch_size, plan.num_steps, seed=plan.seed)
+    epochs = max(1, round(plan.steps / len(batches)))
+    model = _model(text, plan, epochs * len(batches))
+    began = time.perf_counter()
+    train(
+        model,
+        batches,
+        epochs,
+        keep="last",
+        report=None if report is None else lambda record: report(name, record),
+    )
+    seconds = time.perf_counter() - began
+    found = {part.name: _judged(model, text, part, batches) for part in held_out.by_document()}
+    return BookRow(name, weights, len(text), epochs, epochs * len(batches), seconds, found)
+
+
+def _model(text: Corpus, plan: BookPlan, steps: int) -> Any:
+    model = LanguageModel(
+        text.vocab,
+        cell=plan.cell,
+        units=plan.units,
+        num_layers=plan.num_layers,
+        dropout=plan.dropout,
+        seed=plan.seed,
+    )
+    rate = schedule("one_cycle", plan.learning_rate, steps)
+    model.compile(clipped_optimizer("adam", rate))
+    return model
+
+
+def _judged(model: Any, text: Corpus, book: Corpus, batches: Any) -> dict[str, float]:
+    loss, perplexity = model.evaluate(held_out_batches(book, batches), verbose=0)[:2]
+    return {
+        "perplexity": perplexity,
+        "bits": loss / math.log(2),
+        "bigram": ngram_floors(text, book).bigram,
+    }
+
+
+def books_in_words(rows: Sequence[BookRow]) -> str:
+    """Return the rows as a table: held-out perplexity and bits per character on each book.
+
+    Below it stands what training on all gains (-) or costs (+) on each book, in bits.
+
+    Example:
+        >>> score = {"perplexity": 4.0, "bits": 2.0, "bigram": 9.0}
+        >>> worse = {"perplexity": 8.0, "bits": 3.0, "bigram": 9.5}
+        >>> rows = [
+        ...     BookRow("a", (1, 0), 900, 2, 8, 1.0, {"a": score, "b": worse}),
+        ...     BookRow("b", (0, 1), 900, 2, 8, 1.0, {"a": worse, "b": score}),
+        ...     BookRow("all", (1, 1), 1800, 1, 8, 1.0, {"a": score, "b": worse}),
+        ... ]
+        >>> print(books_in_words(rows))
+        trained on              tokens  epochs  steps                     a                     b
+        a                          900       2      8     4.00 (2.000 bits)     8.00 (3.000 bits)
+        b                          900       2      8     8.00 (3.000 bits)     4.00 (2.000 bits)
+        all                      1,800       1      8     4.00 (2.000 bits)     8.00 (3.000 bits)
+        bigrams of all                                       9.00                  9.50
+        all against its own: a +0.000 bits, b +1.000 bits
+    """
+    books = list(rows[0].held_out)
+    head = f"{'trained on':20}{'tokens':>10}{'epochs':>8}{'steps':>7}"
+    lines = [head + "".join(f"{name[:20]:>22}" for name in books), *map(_in_words, rows)]
+    alone = {row.trained_on: row for row in rows[: len(books)]}
+    merged = rows[len(books)]
+    floors = "".join(f"{merged.held_out[name]['bigram']:12.2f}{'':10}" for name in books)
+    lines.append(f"{'bigrams of all':45}{floors}".rstrip())
+    for row in rows[len(books) :]:
+        changes = [
+            f"{name} {row.held_out[name]['bits'] - alone[name].held_out[name]['bits']:+.3f} bits"
+            for name in books
+        ]
+        lines.append(f"{row.trained_on} against its own: {', '.join(changes)}")
+    return "\n".join(lines)
+
+
+def _in_words(row: BookRow) -> str:
+    start = f"{row.trained_on[:20]:20}{row.tokens:>10,}{row.epochs:>8}{row.steps:>7}"
+    scores = "".join(
+        f"{score['perplexity']:9.2f} ({score['bits']:.3f} bits)".rjust(22)
+        for score in row.held_out.values()
+    )
+    return start + scores
