@@ -18,7 +18,7 @@ from keras import ops
 from kseq.backend import require_engine
 from kseq.nn.batches import EpochBatches
 from kseq.nn.listening import listeners
-from kseq.nn.optimizers import check_scales, inside
+from kseq.nn.pacing import PacesSteps
 from kseq.nn.stepping import PlannedStep, planned_step, steps_are_planned
 
 
@@ -124,7 +124,7 @@ class Carry:
             self.states[use].reset()
 
 
-class CarriesState:
+class CarriesState(PacesSteps):
     """Mixed into a Keras model: `fit` and `evaluate` that carry the state of its layers.
 
     The model reads and writes `self._carry.current(training)` in its `call`, and says how wide
@@ -133,7 +133,6 @@ class CarriesState:
 
     _carry: Carry
     compute_dtype: str
-    optimizer: Any
     train_function: Any
     test_function: Any
 
@@ -152,32 +151,6 @@ class CarriesState:
     def start_carrying(self) -> None:
         """Carry nothing yet; called once, by the constructor."""
         self._carry = Carry({}, [], "float32")
-        self._base_steps: int | None = None
-
-    def note_steps(self, x: Any) -> None:
-        """Fit the learning rate of the step underway to the steps of its inputs (B, T, ...).
-
-        Where batches differ in them it is in proportion, see `SequentialBatches`.
-        """
-        if self._base_steps:
-            scale = ops.shape(x)[1] / self._base_steps
-            # On TensorFlow the steps may be a tensor, and their quotient a double.
-            inside(self.optimizer).rate_scale = (
-                scale if isinstance(scale, float) else ops.cast(scale, "float32")
-            )
-
-    @contextmanager
-    def _rate_by_steps(self, batches: Any) -> Iterator[None]:
-        """Fit the learning rate to the steps of batches that differ in them, in the block."""
-        self._base_steps = getattr(batches, "base_steps", None)
-        if self._base_steps:
-            check_scales(self.optimizer)
-        try:
-            yield
-        finally:
-            if self._base_steps:
-                inside(self.optimizer).rate_scale = 1.0
-            self._base_steps = None
 
     def carried(self, training: bool) -> CarriedState | None:
         """Return the state that training or evaluation is carrying just now, or None."""
@@ -227,7 +200,7 @@ class CarriesState:
         added = self.before_fit(x, validation)
         if _is_ours(x):
             kwargs["shuffle"] = False
-        with self._carrying(training=x, evaluation=validation), self._rate_by_steps(x):
+        with self._carrying(training=x, evaluation=validation), self.paced_by(x):
             kwargs["callbacks"] = [
                 CarryDuringFit(self._carry, x, bool(kwargs.get("initial_epoch"))),
                 *added,

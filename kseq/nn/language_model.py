@@ -115,6 +115,7 @@ class LanguageModel(ChecksIds, ChecksWeights, CarriesState, SavedWhole, keras.Mo
             activation_l2=activation_l2,
             temporal_l2=temporal_l2,
         )
+        self.dropout = self.regularization.dropout
         self.init = one_of("init", init, PRESETS)
         self.seed = non_negative_int("seed", seed)
         self.provenance = Provenance(provenance)

@@ -55,9 +55,9 @@ class Stack(RecurrentStack):
         x = self.ends.enter(ids, self._vectors(ids), training)
         raw, state = self.run_recurrent(x, initial_state, training)
         x = self.ends.leave(raw, training)
-        self.added_loss = self.penalty(raw, x) if training else None
-        if self.added_loss is not None:
-            self.add_loss(self.added_loss)
+        added = self.penalty(raw, x) if training else None
+        if added is not None:
+            self.add_loss(added)
         return ops.cast(self._logits(x), "float32"), state
 
     def penalty(self, raw: Any, dropped: Any) -> Any:
@@ -75,7 +75,6 @@ class Stack(RecurrentStack):
         self.ends = EndDropouts(chosen, self.vocab_size, draw.seed, self.dtype_policy)
         # Keras finds the layers in what it tracks alone.
         self.dropped_ends = list(self.ends.layers().values())
-        self.added_loss: Any = None
 
     def _vectors(self, ids: Any) -> Any:
         if self.embedding is not None:

@@ -148,8 +148,8 @@ def _is_compiled_plainly(model: Any) -> bool:
 
 def _losses_of_others(model: Any) -> list[Any]:
     """Return the losses of layers and weights that the model's program does not know."""
-    own = getattr(getattr(model, "stack", None), "added_loss", None)
-    return [loss for loss in model.losses if loss is not own]
+    own = {id(loss) for loss in getattr(getattr(model, "stack", None), "_losses", ())}
+    return [loss for loss in model.losses if id(loss) not in own]
 
 
 def _observer(metric: Any, program: Any, parts: Any) -> Callable[[Outcome], None]:
