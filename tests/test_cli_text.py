@@ -126,7 +126,7 @@ def test_ten_gigabytes_are_refused_at_once():
 
     line = refused(3, "train", "huge.txt", *QUICK)
 
-    assert "found 10,737,418,240 or more; train on a part" in line
+    assert "found 10,737,418,240 or more; keep its ids on the disk with --cache-dir" in line
 
 
 def test_a_folder_is_refused():

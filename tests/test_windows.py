@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kseq.data import windows
 from kseq.data.windows import (
     as_ids,
     evaluation_layout,
@@ -250,3 +251,16 @@ def test_what_are_no_ids(wrong):
 def test_the_first_negative_id_is_named():
     with pytest.raises(DataError, match=r"found -7 at index 2"):
         as_ids([5, 1, -7])
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@BOTH
+def test_starts_that_are_too_many_to_hold_are_the_same(starts_of, seed, monkeypatch):
+    expected = starts_of(10_001, 4, 7, seed)
+    monkeypatch.setattr(windows, "_MOST_STARTS", 0)
+
+    found = starts_of(10_001, 4, 7, seed)
+
+    assert isinstance(found, windows.Starts)
+    assert found.shape == expected.shape
+    assert [found[index].tolist() for index in range(len(found))] == expected.tolist()

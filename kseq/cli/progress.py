@@ -59,6 +59,14 @@ class Progress:
         self._write(self._start() + line + rest)
         self.line_waits = not stays
 
+    def rewrite(self, line: str) -> None:
+        """Show a line that the next one replaces on a terminal, and that stays elsewhere."""
+        if not self.alive:
+            self.note(line)
+            return
+        self._write(self._start() + _fitted(line, shutil.get_terminal_size().columns - 1))
+        self.line_waits = True
+
     def _start(self) -> str:
         start = _REWRITE if self.line_waits else ""
         self.line_waits = False

@@ -42,6 +42,11 @@ def add_data_dir(command: Any) -> None:
         default=os.environ.get("KSEQ_DATA_DIR"),
         help="folder of named texts (KSEQ_DATA_DIR)",
     )
+    command.add_argument(
+        "--cache-dir",
+        default=os.environ.get("KSEQ_CACHE_DIR"),
+        help="keep the ids on the disk, for texts of any size (KSEQ_CACHE_DIR; in memory)",
+    )
 
 
 def add_batch(command: Any) -> None:

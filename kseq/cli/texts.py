@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kseq.cli.indexing import kept_ids
 from kseq.data import windows
 from kseq.data.corpora import Corpus, load_corpus
 from kseq.data.documents import Range, are_within, in_pairs
@@ -31,6 +32,7 @@ def training_texts(sources: list[str], options: argparse.Namespace) -> tuple[Cor
         min_freq=options.min_freq,
         max_vocab=options.max_vocab,
         data_dir=options.data_dir,
+        **kept_ids(options),
     )
     train_part, held_out = _divided(corpus, options)
     if options.mix is not None:
@@ -171,6 +173,7 @@ def _read(
         separator=facts["separator"],
         encoding=options.encoding,
         data_dir=options.data_dir,
+        **kept_ids(options),
     )
     return corpus.with_vocab(model.vocab)
 

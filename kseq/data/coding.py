@@ -11,14 +11,16 @@ from any part of them; that is how a split gets a vocabulary of its training par
 Codes take one byte each up to 256 symbols, two up to 65,536, else four.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 _BLOCK_TOKENS = 2**20
 _CODE_POINTS = 0x110000
+_NO_CODE = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,7 @@ class CodedText:
         """How often each symbol occurs, those that occur, in order of first appearance here."""
         first = np.full(len(self.symbols), len(self.codes), np.int64)
         counts = np.zeros(len(self.symbols), np.int64)
-        for start, block in _blocks(self.codes):
+        for start, block in blocks_of(self.codes):
             counts += np.bincount(block, minlength=len(self.symbols))
             _note_first(first, block, start)
         order = [code for code in np.argsort(first, kind="stable") if counts[code]]
@@ -54,20 +56,20 @@ class CodedText:
     def mapped(self, table: np.ndarray) -> np.ndarray:
         """Return `table[code]` for every code, in the dtype of `table`; (N,)."""
         out = np.empty(len(self.codes), table.dtype)
-        for start, block in _blocks(self.codes):
+        for start, block in blocks_of(self.codes):
             np.take(table, block, out=out[start : start + len(block)])
         return out
 
     def tokens(self) -> list[str]:
         """Return the tokens themselves, one `str` each."""
-        return [self.symbols[code] for code in self.codes.tolist()]
+        return [self.symbols[code] for code in np.asarray(self.codes).tolist()]
 
     def characters(self) -> str:
         """Return the text of a coding by character."""
         points = np.array([ord(symbol) for symbol in self.symbols], "<u4")
         return "".join(
             points[block].tobytes().decode("utf-32-le", "surrogatepass")
-            for _, block in _blocks(self.codes)
+            for _, block in blocks_of(self.codes)
         )
 
 
@@ -79,19 +81,11 @@ def code_characters(chunks: Iterable[str]) -> CodedText:
         >>> coded.codes.tolist(), coded.symbols
         ([0, 1, 2, 0, 3, 0], ('a', 'b', 'r', 'c'))
     """
-    table = np.full(_CODE_POINTS, -1, np.int32)
-    points: list[int] = []
-    kept = _Kept()
+    codes, kept = CharacterCodes(), _Kept()
     for chunk in chunks:
-        block = code_points(chunk)
-        codes = table[block]
-        if codes.min(initial=0) < 0:
-            found = _in_order(block[codes < 0])
-            table[found] = np.arange(len(points), len(points) + len(found), dtype=np.int32)
-            points.extend(found.tolist())
-            codes = table[block]
-        kept.append(codes, len(points))
-    return CodedText(kept.array(), tuple(map(chr, points)))
+        block = codes.of(chunk)
+        kept.append(block, len(codes.symbols()))
+    return CodedText(kept.array(), tuple(codes.symbols()))
 
 
 def code_words(chunks: Iterable[list[str]]) -> CodedText:
@@ -101,11 +95,83 @@ def code_words(chunks: Iterable[list[str]]) -> CodedText:
         >>> code_words([["to", "be"], ["or", "to"]]).codes.tolist()
         [0, 1, 2, 0]
     """
-    codes = _Codes()
-    kept = _Kept()
+    codes, kept = WordCodes(), _Kept()
     for words in chunks:
-        kept.append(np.fromiter(map(codes.__getitem__, words), np.int32, len(words)), len(codes))
-    return CodedText(kept.array(), tuple(codes))
+        block = codes.of(words)
+        kept.append(block, len(codes.symbols()))
+    return CodedText(kept.array(), tuple(codes.symbols()))
+
+
+class CharacterCodes:
+    """Codes of characters, given as they come.
+
+    Args:
+        symbols: those that have a code already, in the order of their codes.
+
+    Example:
+        >>> codes = CharacterCodes("ab")
+        >>> codes.of("cab").tolist(), codes.symbols()
+        ([2, 0, 1], ['a', 'b', 'c'])
+    """
+
+    def __init__(self, symbols: Iterable[str] = ()) -> None:
+        self._symbols = list(symbols)
+        self._table = np.full(_CODE_POINTS, -1, np.int32)
+        self._table[[ord(symbol) for symbol in self._symbols]] = np.arange(len(self._symbols))
+        self._note_ascii()
+
+    def of(self, text: str) -> np.ndarray:
+        """Return the code of every character; (N,) uint8 for ASCII, else int32."""
+        if text.isascii():
+            codes = np.frombuffer(text.encode("ascii").translate(self._ascii), np.uint8)
+            if codes.max(initial=0) < _NO_CODE:
+                return codes
+        points = code_points(text)
+        codes = self._table[points]
+        if codes.min(initial=0) < 0:
+            self._add(_in_order(points[codes < 0]))
+            codes = self._table[points]
+        return codes
+
+    def symbols(self) -> list[str]:
+        """Return the characters that have a code, in its order."""
+        return self._symbols
+
+    def _add(self, points: np.ndarray) -> None:
+        first = len(self._symbols)
+        self._symbols += map(chr, points.tolist())
+        self._table[points] = np.arange(first, len(self._symbols), dtype=np.int32)
+        self._note_ascii()
+
+    def _note_ascii(self) -> None:
+        """Keep the codes of ASCII as bytes: `bytes.translate` is many times as fast as a look-up.
+
+        What has no code, or one that is no byte, is 255.
+        """
+        codes = self._table[:128]
+        narrow = np.where((codes >= 0) & (codes < _NO_CODE), codes, _NO_CODE).astype(np.uint8)
+        self._ascii = narrow.tobytes() + bytes([_NO_CODE]) * 128
+
+
+class WordCodes:
+    """Codes of words, given as they come; `symbols` have one already.
+
+    Example:
+        >>> codes = WordCodes(["to", "be"])
+        >>> codes.of(["or", "to"]).tolist(), list(codes.symbols())
+        ([2, 0], ['to', 'be', 'or'])
+    """
+
+    def __init__(self, symbols: Iterable[str] = ()) -> None:
+        self._codes = _Codes({word: code for code, word in enumerate(symbols)})
+
+    def of(self, words: list[str]) -> np.ndarray:
+        """Return the code of every word; (N,) int32."""
+        return np.fromiter(map(self._codes.__getitem__, words), np.int32, len(words))
+
+    def symbols(self) -> Collection[str]:
+        """Return the words that have a code, in its order."""
+        return self._codes.keys()
 
 
 def code_points(text: str) -> np.ndarray:
@@ -148,7 +214,7 @@ class _Kept:
         dtype = smallest_dtype(num_symbols)
         if dtype != self._dtype:
             self._widen(dtype)
-        self._buffer += codes.astype(dtype).tobytes()
+        self._buffer += codes.astype(dtype, copy=False).data
 
     def array(self) -> np.ndarray:
         return np.frombuffer(self._buffer, self._dtype)
@@ -165,7 +231,8 @@ class _Kept:
         self._dtype = dtype
 
 
-def _blocks(codes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def blocks_of(codes: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield where each block of a million begins, and the block; of an array, or of `MappedIds`."""
     # NumPy turns small integers into 8-byte ones to index and to count: a block at a time.
     for start in range(0, len(codes), _BLOCK_TOKENS):
         yield start, codes[start : start + _BLOCK_TOKENS]

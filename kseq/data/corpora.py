@@ -4,20 +4,21 @@
     corpus.split(0.9)                      [0 ........ cut)[cut .. N)   both parts with the
                                             vocabulary of the first
 
-A text is coded once, without a vocabulary (`kseq.data.coding`); ids come from the codes and the
-vocabulary, so a part of a corpus, or another vocabulary, needs no second reading.
+A text is coded once, without a vocabulary (`kseq.data.coding`); ids come from codes and vocabulary,
+so a part of a corpus, or another vocabulary, needs no second reading.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from kseq.data.coding import CodedText, smallest_dtype
 from kseq.data.documents import Document, Range, flat, listed
+from kseq.data.indexing import Progress, indexed_text
 from kseq.data.parts import Parts
 from kseq.data.preparation import Bounds, Preparation
 from kseq.data.sources import (
@@ -102,8 +103,8 @@ class Corpus(Parts):
     def ids(self) -> np.ndarray:
         """Token ids; (N,) int32.
 
-        Beyond 2**26 tokens they take the smallest of uint8, uint16 and int32 that holds the
-        vocabulary, so that a text of 1 GB needs 1 GB: convert before arithmetic.
+        Beyond 2**26 tokens the smallest of uint8, uint16 and int32 that holds the vocabulary:
+        convert before arithmetic.  With a `cache_dir` a `kseq.data.mapped.MappedIds`.
         """
         table = np.array([self.vocab[symbol] for symbol in self.coded.symbols], np.int32)
         if len(self) > MOST_INT32_TOKENS:
@@ -182,15 +183,16 @@ def load_corpus(
     min_freq: int = 0,
     max_vocab: int | None = None,
     data_dir: Source | None = None,
+    cache_dir: Source | None = None,
+    progress: Progress | None = None,
 ) -> Corpus:
     """Return the corpus of a named text, a file, or several of them one after the other.
 
     Args:
         source: "story" (bundled), "time_machine", "war_of_the_worlds", "tiny_shakespeare", the path
-            of a text file,
-            "-" for standard input, a TFDS builder or data source whose records have a "text" (see
-            `kseq.corpus_builder`), or a list of these; a line end is put between two texts where
-            there is none.  A name wins over a file called so; "./story" is the file.
+            of a text file, "-" for standard input, a TFDS builder or data source whose records have
+            a "text" (see `kseq.corpus_builder`), or a list of these; a line end is put between two
+            texts where there is none.  A name wins over a file called so; "./story" is the file.
         level: "char" or "word".
         cleaning: "d2l" keeps only lower-case letters, "none" everything; None is "d2l" for the
             story and The Time Machine, "none" for Tiny Shakespeare and for files.
@@ -203,6 +205,9 @@ def load_corpus(
         min_freq: tokens seen less often become `<unk>`.
         max_vocab: the most entries the vocabulary may have, see `Vocab`; None for no bound.
         data_dir: folder in which to look for named texts first.
+        cache_dir: folder to keep the ids in, for texts of any size; see `kseq.data.id_cache`.
+            Several texts are then one document.
+        progress: called with the bytes read and those of all files (or None) meanwhile.
 
     Raises:
         UsageError: an argument that cannot be used.
@@ -219,10 +224,26 @@ def load_corpus(
     texts = find_sources(source, data_dir)
     chosen = agreed_cleaning(texts) if cleaning is None else cleaning
     how = Preparation.checked(level, chosen, separator)
-    digest = hashlib.sha256()
     edition = "; ".join(text.edition for text in texts if text.edition)
     names = [text.name for text in texts]
+    if cache_dir is not None:
+        index = partial(indexed_text, texts, encoding, how, cache_dir, progress=progress)
+        return _indexed(names, index, how, bounds, edition)
+    digest = hashlib.sha256()
     return _made(names, documents_of(texts, encoding, digest), digest, how, bounds, edition)
+
+
+def _indexed(
+    names: Sequence[str],
+    index: Callable[[str], tuple[CodedText, str]],
+    how: Preparation,
+    bounds: Bounds,
+    edition: str,
+) -> Corpus:
+    """Read texts into a file; where each of them ends among the tokens is not kept there."""
+    name = "+".join(names)
+    coded, sha256 = index(name)
+    return _corpus_of(coded, [name], [len(coded.codes)], sha256, how, bounds, edition)
 
 
 def _made(
@@ -234,16 +255,27 @@ def _made(
     edition: str = "",
 ) -> Corpus:
     """Read texts that come in pieces, one after the other, feeding their bytes to `digest`."""
+    coded, stops = how.coded_documents(texts, "+".join(names))
+    return _corpus_of(coded, names, stops, digest.hexdigest(), how, bounds, edition)
+
+
+def _corpus_of(
+    coded: CodedText,
+    names: Sequence[str],
+    stops: Sequence[int],
+    sha256: str,
+    how: Preparation,
+    bounds: Bounds,
+    edition: str,
+) -> Corpus:
+    """Return the corpus of coded documents, each with a name and a place where it ends."""
     name = "+".join(names)
-    coded, stops = how.coded_documents(texts, name)
     corpus = Corpus(
         coded,
         Vocab(coded.counts, min_freq=bounds.min_freq, max_size=bounds.max_vocab),
         name,
-        how.level,
-        how.cleaning,
-        how.separator,
-        digest.hexdigest(),
+        *(how.level, how.cleaning, how.separator),
+        sha256,
         edition,
         total=len(coded.codes),
         min_freq=bounds.min_freq,

@@ -66,7 +66,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = _target(path)
     with _part_beside(target, path) as part:
-        with _disk_errors_told(target, path):
+        with disk_errors_told(target, path):
             yield part
             _force_to_disk(part)
             os.replace(part, target)
@@ -112,6 +112,41 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
     Half a surrogate pair, which is no UTF-8, becomes the escape that JSON and Python have for it.
     """
     write_bytes(path, content.encode("utf-8", "backslashreplace"))
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Give `part`, a file of the same disk that is whole, the name `path` in one step.
+
+    For a file too large to be written anew after an interruption; others go by `atomic_path`.
+
+    Raises:
+        NotWrittenError: a FileError: the disk is full or fails.
+    """
+    with disk_errors_told(path, path):
+        _force_to_disk(part)
+        os.replace(part, path)
+    _force_folder_to_disk(path.parent)
+
+
+@contextmanager
+def held_alone(path: Path) -> Iterator[None]:
+    """Keep other processes that name the same file waiting while the block runs.
+
+    The file stays, empty.  Where there is no flock(2) nobody waits.
+
+    Raises:
+        NotWrittenError: a FileError: the file cannot be made.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise _no_place(path, error) from error
+    try:
+        with suppress(OSError):  # a file system without locks
+            _lock(handle)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
@@ -200,7 +235,7 @@ def _remove_unlocked(part: Path) -> None:
 
 
 @contextmanager
-def _disk_errors_told(target: Path, path: str | os.PathLike[str]) -> Iterator[None]:
+def disk_errors_told(target: Path, path: str | os.PathLike[str]) -> Iterator[None]:
     """Tell of a full or failing disk in our words, however a writer has wrapped it."""
     try:
         yield

@@ -78,10 +78,15 @@ class Preparation:
         else:
             cleaned = (cleaned_chunks(each, self.cleaning, self.separator) for each in texts)
             text = code_characters(_noting(stops, cleaned))
-        self._check(text, name)
+        self.check(text, name)
         return text, stops
 
-    def _check(self, text: CodedText, name: str) -> None:
+    def check(self, text: CodedText, name: str) -> None:
+        """Refuse a text without tokens, or with a token spelled `<unk>`; warn of a single symbol.
+
+        Raises:
+            DataError: as said; the message begins with `name`.
+        """
         if not text.symbols:
             raise DataError(
                 f"{name}: must have tokens at level {self.level!r} after cleaning "

@@ -95,16 +95,21 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def text_chunks(
-    path: str | os.PathLike[str], encoding: str = "utf-8", digest: "hashlib._Hash | None" = None
+    path: str | os.PathLike[str],
+    encoding: str = "utf-8",
+    digest: "hashlib._Hash | None" = None,
+    any_size: bool = False,
 ) -> Iterator[str]:
     """Yield the text of `read_text` in pieces of at most 1 MiB, feeding the raw bytes to `digest`.
+
+    any_size: allow more than 2 GiB.
 
     Raises: as `read_text`, when the offending piece is reached.
     """
     decoder = _decoder(encoding)
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     characters = 0
-    for block, before in _blocks(path, encoding, digest):
+    for block, before in _blocks(path, encoding, digest, any_size):
         text = _decoded(decoder, block, before, path, encoding)
         if characters == 0:
             text = text.removeprefix("\ufeff")
@@ -116,11 +121,14 @@ def text_chunks(
 
 
 def _blocks(
-    path: str | os.PathLike[str], encoding: str, digest: "hashlib._Hash | None"
+    path: str | os.PathLike[str],
+    encoding: str,
+    digest: "hashlib._Hash | None",
+    any_size: bool,
 ) -> Iterator[tuple[bytes, int]]:
     """Yield (bytes, offset of their first) and at last (b"", size)."""
     before = 0
-    with _opened(path) as stream:
+    with _opened(path, any_size) as stream:
         while True:
             block = _next_block(stream, path)
             if before == 0:
@@ -129,24 +137,28 @@ def _blocks(
                 digest.update(block)
             yield block, before
             before += len(block)
-            _refuse_large(before, path)
+            _refuse_large(before, path, any_size)
             if not block:
                 return
 
 
-def _opened(path: str | os.PathLike[str]) -> AbstractContextManager[BinaryIO]:
+def _opened(
+    path: str | os.PathLike[str], any_size: bool = False
+) -> AbstractContextManager[BinaryIO]:
     if path == STANDARD_INPUT:
         return nullcontext(_standard_input(sys.stdin))
-    return io.BytesIO(path.content) if isinstance(path, HeldText) else _opened_file(path)
+    if isinstance(path, HeldText):
+        return io.BytesIO(path.content)
+    return _opened_file(path, any_size)
 
 
-def _opened_file(path: str | os.PathLike[str]) -> BinaryIO:
+def _opened_file(path: str | os.PathLike[str], any_size: bool) -> BinaryIO:
     try:
         found = os.stat(path)
         if stat.S_ISDIR(found.st_mode):
             raise _not_text(path, "found a folder", "name the files inside it")
         if stat.S_ISREG(found.st_mode):
-            _refuse_large(found.st_size, path)
+            _refuse_large(found.st_size, path, any_size)
         return open(path, "rb")
     except FileNotFoundError as error:
         raise FileError(
@@ -241,12 +253,12 @@ def _refuse_nul(text: str, before: int, path: str | os.PathLike[str]) -> None:
         )
 
 
-def _refuse_large(size: int, path: str | os.PathLike[str]) -> None:
-    if size > LARGEST_TEXT_BYTES:
+def _refuse_large(size: int, path: str | os.PathLike[str], any_size: bool) -> None:
+    if not any_size and size > LARGEST_TEXT_BYTES:
         raise _not_text(
             path,
             f"found {size:,} or more",
-            "train on a part of it",
+            "keep its ids on the disk with --cache-dir (cache_dir), or train on a part of it",
             f"at most {LARGEST_TEXT_BYTES:,} bytes of text",
         )
 

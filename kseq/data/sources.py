@@ -78,22 +78,26 @@ def agreed_cleaning(texts: Sequence[FoundText]) -> str:
 
 
 def documents_of(
-    texts: Sequence[FoundText], encoding: str, digest: "hashlib._Hash"
+    texts: Sequence[FoundText],
+    encoding: str,
+    digest: "hashlib._Hash",
+    any_size: bool = False,
 ) -> Iterator[Iterator[str]]:
     """Yield each text in pieces, with a line end after it where it has none and another follows.
 
     The pieces of one text have to be read before those of the next.
 
-    Raises: as `kseq.data.reading.read_text`, and DataError for more than 2 GiB altogether.
+    Raises: as `kseq.data.reading.read_text`, and DataError for more than 2 GiB altogether,
+    unless `any_size` allows it.
     """
     characters = 0
 
     def pieces(text: FoundText, is_last: bool) -> Iterator[str]:
         nonlocal characters
         last = "\n"
-        for chunk in text_chunks(text.path, encoding, digest):
+        for chunk in text_chunks(text.path, encoding, digest, any_size):
             characters += len(chunk)
-            _refuse_large(characters)
+            _refuse_large(0 if any_size else characters)
             last = chunk[-1:] or last
             yield chunk
         if last != "\n" and not is_last:
@@ -103,16 +107,21 @@ def documents_of(
         yield pieces(text, number == len(texts))
 
 
-def chunks_of(texts: Sequence[FoundText], encoding: str, digest: "hashlib._Hash") -> Iterator[str]:
+def chunks_of(
+    texts: Sequence[FoundText],
+    encoding: str,
+    digest: "hashlib._Hash",
+    any_size: bool = False,
+) -> Iterator[str]:
     """Yield the texts of `documents_of` as one."""
-    return chain.from_iterable(documents_of(texts, encoding, digest))
+    return chain.from_iterable(documents_of(texts, encoding, digest, any_size))
 
 
 def _refuse_large(characters: int) -> None:
     if characters > LARGEST_TEXT_BYTES:
         raise DataError(
             f"texts: must have at most {LARGEST_TEXT_BYTES:,} bytes together, found more; "
-            "train on fewer of them"
+            "keep their ids on the disk with --cache-dir (cache_dir), or train on fewer"
         )
 
 

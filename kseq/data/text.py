@@ -19,6 +19,9 @@ Source: Dive into Deep Learning 8.2 (`read_time_machine`, `tokenize`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
 
 from kseq.checks import one_of
 from kseq.data.reading import read_text
@@ -107,11 +110,12 @@ def cleaned_chunks(chunks: Iterable[str], cleaning: str, separator: str) -> Iter
         'time machine by h'
     """
     if cleaning == "d2l":
-        joined = _joined(map(_letters, chunks), " \n", _squeezed, separator == "\n")
+        rule = partial(_narrowed, keep_blank_lines=separator == "\n")
+        joined = _joined(map(_letters, chunks), " \n", rule, separator == "\n")
     elif separator == "\n":
         return iter(chunks)
     else:
-        joined = _joined(chunks, "\n", str, False)
+        joined = _joined(chunks, "\n", _without_blank_lines, False)
     return joined if separator == "\n" else (piece.replace("\n", separator) for piece in joined)
 
 
@@ -139,10 +143,30 @@ def _squeezed(line: str) -> str:
     return " ".join(line.split())
 
 
+def _without_blank_lines(text: str) -> str:
+    return "\n".join(filter(None, text.split("\n")))
+
+
+def _narrowed(text: str, keep_blank_lines: bool) -> str:
+    """Apply `_squeezed` to every line at once, and drop empty ones unless they are kept.
+
+    `text` has ASCII letters, spaces and line ends alone, and begins and ends with a letter.
+    """
+    letters = np.frombuffer(text.encode("ascii"), np.uint8)
+    kept = letters > ord(" ")
+    runs = np.flatnonzero(kept[:-1] & ~kept[1:]) + 1  # where each run of blanks begins
+    ends = np.flatnonzero(letters == _LINE_END)
+    run_of_end = np.searchsorted(runs, ends, "right") - 1
+    kept[runs] = True
+    kept[runs[run_of_end]] = False
+    kept[ends if keep_blank_lines else ends[np.diff(run_of_end, prepend=-1) > 0]] = True
+    return letters[kept].tobytes().decode("ascii")
+
+
 def _joined(
-    chunks: Iterable[str], blank: str, line_rule: Callable[[str], str], keep_blank_lines: bool
+    chunks: Iterable[str], blank: str, rule: Callable[[str], str], keep_blank_lines: bool
 ) -> Iterator[str]:
-    """Apply `line_rule` to every line, and make one line end of several unless they are kept.
+    """Apply `rule` to the lines of each piece; `rule` makes one line end of several, or keeps them.
 
     A run of `blank` characters may go on in the next chunk, so it is held back until it ends.
     """
@@ -154,9 +178,8 @@ def _joined(
             continue
         first = len(chunk) - len(chunk.lstrip(blank))
         gap = _gap(held + chunk[:first], keep_blank_lines)
-        lines = map(line_rule, inside.split("\n"))
         yield gap if started else gap.strip(" ") if keep_blank_lines else ""
-        yield "\n".join(lines if keep_blank_lines else filter(None, lines))
+        yield rule(inside)
         held, started = _gap(chunk[first + len(inside) :], keep_blank_lines), True
     if started or keep_blank_lines:
         yield held.strip(" ")

@@ -22,20 +22,25 @@ Dive into Deep Learning also draws, would give 2.  B * T + 1 tokens are enough f
 Source: Dive into Deep Learning 8.3 (`seq_data_iter_sequential`, `seq_data_iter_random`).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from kseq.checks import non_negative_int, positive_int
+from kseq.data.mapped import MappedIds
 from kseq.errors import DataError
 
 LARGEST_SEED = 2**32 - 1
 _LEAST_WINDOWS = 8
 _MOST_TRIED = 256
+_MOST_STARTS = 2**22
 
 
 def as_ids(values: Any) -> np.ndarray:
     """Return token ids as a one-dimensional array of integers, in the dtype they come in.
+
+    Ids that stay on the disk stay there.
 
     Raises:
         DataError: not one-dimensional, not integers, or an id below 0.
@@ -44,6 +49,8 @@ def as_ids(values: Any) -> np.ndarray:
         >>> as_ids([3, 1, 2])
         array([3, 1, 2])
     """
+    if isinstance(values, MappedIds):
+        return values  # type: ignore[return-value]  # indexed as an array is, and never below 0
     ids = np.asarray(values)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise DataError(
@@ -100,10 +107,11 @@ def offset(seed: int | None, epoch: int, n_tokens: int, batch_size: int, num_ste
 
 def sequential_starts(
     n_tokens: int, batch_size: int, num_steps: int, seed: int | None = 0, epoch: int = 0
-) -> np.ndarray:
+) -> "np.ndarray | Starts":
     """Return where each row of each batch starts; (num_batches, B) int64.
 
-    Row b of the next batch starts where row b of this one ends.
+    Row b of the next batch starts where row b of this one ends.  Beyond 4 million rows the starts
+    are a `Starts`, which counts them out when it is indexed.
 
     Raises: as `offset`.
 
@@ -115,13 +123,17 @@ def sequential_starts(
     batches = num_batches(n_tokens, batch_size, num_steps)
     row_length = (n_tokens - 1 - first) // batch_size
     rows = first + row_length * np.arange(batch_size)
+    if batches * batch_size > _MOST_STARTS:
+        return Starts(lambda index: rows + num_steps * index, (batches, batch_size))
     return rows + num_steps * np.arange(batches)[:, np.newaxis]
 
 
 def random_starts(
     n_tokens: int, batch_size: int, num_steps: int, seed: int | None = 0, epoch: int = 0
-) -> np.ndarray:
+) -> "np.ndarray | Starts":
     """Return where each window of each batch starts, shuffled; (num_batches, B) int64.
+
+    Beyond 4 million windows the starts are a `Starts`, which holds 4 bytes for each.
 
     The windows are disjoint; those that fill no batch are left out, others each epoch.  Without a
     seed they come in the order of the text.
@@ -134,11 +146,41 @@ def random_starts(
     """
     first = offset(seed, epoch, n_tokens, batch_size, num_steps)
     batches = num_batches(n_tokens, batch_size, num_steps)
-    windows = first + num_steps * np.arange((n_tokens - 1 - first) // num_steps)
+    order = np.arange((n_tokens - 1 - first) // num_steps, dtype=np.uint32)
     rng = _generator_of(seed, epoch, stream=1)
     if rng is not None:
-        rng.shuffle(windows)
-    return windows[: batches * batch_size].reshape(batches, batch_size)
+        rng.shuffle(order)
+    order = order[: batches * batch_size].reshape(batches, batch_size)
+    if order.size > _MOST_STARTS:
+        return Starts(lambda index: _placed(order[index], first, num_steps), order.shape)
+    return _placed(order, first, num_steps)
+
+
+def _placed(windows: np.ndarray, first: int, num_steps: int) -> np.ndarray:
+    return first + num_steps * windows.astype(np.int64)
+
+
+class Starts:
+    """Where the rows of each batch start, found when they are asked for; (num_batches, B) int64.
+
+    Args:
+        of: gives the starts (B,) of the batch of a number.
+        shape: (num_batches, B).
+
+    Example:
+        >>> starts = Starts(lambda index: np.array([0, 10]) + 3 * index, (3, 2))
+        >>> len(starts), starts[1]
+        (3, array([ 3, 13]))
+    """
+
+    def __init__(self, of: Callable[[int], np.ndarray], shape: tuple[int, ...]) -> None:
+        self._of, self.shape = of, shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._of(index)
 
 
 def gather(ids: np.ndarray, starts: np.ndarray, num_steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,187 @@
+"""Token ids that stay on the disk: a text larger than memory, read where it is needed.
+
+    codes on disk   0 1 2 3 0 1 ...      one small integer a token, without a vocabulary
+    table           1 2 4 3              the id of each code, in the vocabulary of this part
+    ids[2:5]        4 3 1                looked up when they are asked for
+
+The file holds codes and not ids because a split has a vocabulary of its training part: another
+part or another vocabulary is another table of a few entries, and no second file.
+
+Pages that were read count as resident memory for as long as they are mapped, so they are given
+back after every 64 MiB of them; the system keeps them in its cache, where they can be read again.
+"""
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kseq.data.coding import CodedText, blocks_of
+from kseq.errors import FileError, UsageError
+
+_MOST_RESIDENT_BYTES = 2**26
+# What Linux maps around a page that is asked for (fault_around_bytes).
+_BYTES_AROUND = 2**16
+
+
+class _Pages:
+    """A memory-mapped array whose pages are given back before they are too many."""
+
+    def __init__(self, mapped: np.memmap) -> None:
+        self.memory: Any = getattr(mapped, "_mmap", None)
+        self.array = np.asarray(mapped)
+        self._resident = 0
+
+    def read(self, where: Any) -> np.ndarray:
+        """Return a copy of a slice, or of the elements at an array of places."""
+        found = np.array(self.array[where])
+        places = where.shape[0] if isinstance(where, np.ndarray) and where.ndim else 1
+        self._resident += found.nbytes + places * _BYTES_AROUND
+        if self._resident > _MOST_RESIDENT_BYTES:
+            self._give_back()
+        return found
+
+    def _give_back(self) -> None:
+        self._resident = 0
+        if hasattr(mmap, "MADV_DONTNEED") and self.memory is not None:
+            self.memory.madvise(mmap.MADV_DONTNEED)
+
+
+class MappedIds:
+    """Token ids in a file; (N,) integers, looked up when they are indexed.
+
+    It has the length, shape, dtype and indexing of an array, by a number, a slice or an array of
+    places at or above 0; what comes out is a new array.  `np.asarray` reads all of them.
+
+    Args:
+        codes: a memory-mapped array of codes, (M,) unsigned.
+        table: the id of each code; None leaves the codes as they are.
+        start, stop: which of the codes these are; all of them by default.
+
+    Example:
+        >>> ids = MappedIds(np.array([0, 1, 2, 0], np.uint8), np.array([5, 6, 7], np.int32), 1)
+        >>> len(ids), int(ids[0]), ids[:2], ids[np.array([[2, 1]])]
+        (3, 6, array([6, 7], dtype=int32), array([[5, 7]], dtype=int32))
+    """
+
+    ndim = 1
+
+    def __init__(
+        self,
+        codes: Any,
+        table: np.ndarray | None = None,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> None:
+        self._pages = codes if isinstance(codes, _Pages) else _Pages(codes)
+        self._table = table
+        self.start = start
+        self.stop = len(self._pages.array) if stop is None else stop
+        self.dtype = self._pages.array.dtype if table is None else table.dtype
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def shape(self) -> tuple[int]:
+        """As an array's: (N,)."""
+        return (len(self),)
+
+    @property
+    def size(self) -> int:
+        """As an array's: N."""
+        return len(self)
+
+    def part(self, start: int, stop: int) -> "MappedIds":
+        """Return the ids from `start` to `stop`, none of them read."""
+        return MappedIds(self._pages, self._table, self.start + start, self.start + stop)
+
+    def under(self, table: np.ndarray) -> "MappedIds":
+        """Return the same tokens with the ids of `table`, (codes,), none of them read."""
+        return MappedIds(self._pages, table, self.start, self.stop)
+
+    def __getitem__(self, where: Any) -> Any:
+        if isinstance(where, slice):
+            start, stop, step = where.indices(len(self))
+            return self._looked_up(slice(self.start + start, self.start + max(stop, start)))[::step]
+        places = np.asarray(where)
+        if places.ndim == 0:
+            return self[int(places) : int(places) + 1][0]
+        if places.size and not 0 <= places.min() <= places.max() < len(self):
+            raise IndexError(f"places from 0 to {len(self) - 1}")
+        return self._looked_up(places + self.start)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        out = np.empty(len(self), self.dtype if dtype is None else dtype)
+        for start, block in blocks_of(self):
+            out[start : start + len(block)] = block
+        return out
+
+    def _looked_up(self, where: Any) -> np.ndarray:
+        codes = self._pages.read(where)
+        if self._table is None:
+            return codes
+        try:
+            return self._table[codes]
+        except IndexError as error:
+            raise FileError(
+                f"ids: must be codes below {len(self._table)}, found {codes.max()}: the file was "
+                "changed; index the text again, in another cache_dir"
+            ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class MappedText(CodedText):
+    """A coded text whose codes stay on the disk.
+
+    whole_counts: how often each symbol occurs in the whole file, in the order of the codes.
+    """
+
+    codes: Any
+    whole_counts: np.ndarray
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How often each symbol occurs, those that occur, in order of first appearance here."""
+        if self.codes.start:
+            return super().counts
+        # Codes are numbered by first appearance, which is that of every beginning of the text.
+        counts = self._counts_of_beginning()
+        return {self.symbols[code]: int(counts[code]) for code in np.flatnonzero(counts)}
+
+    def part(self, start: int, stop: int) -> "MappedText":
+        """Return the tokens `start` to `stop`, none of them read."""
+        start, stop, _ = slice(start, stop).indices(len(self.codes))
+        return MappedText(self.codes.part(start, stop), self.symbols, self.whole_counts)
+
+    def parts(self, ranges: Sequence[tuple[int, int]]) -> "MappedText":
+        """Return the tokens of one range, none of them read.
+
+        Raises:
+            UsageError: there are several, which could not stay in one place of the file.
+        """
+        if len(ranges) != 1:
+            raise UsageError(
+                "documents: must be in memory to be cut or mixed one by one, found their ids on "
+                "the disk; leave cache_dir (--cache-dir) out, or split the text as a whole"
+            )
+        return self.part(*ranges[0])
+
+    def mapped(self, table: np.ndarray) -> Any:
+        """Return `table[code]` for every code, looked up when it is asked for."""
+        return self.codes.under(table)
+
+    def _counts_of_beginning(self) -> np.ndarray:
+        total, kept = int(self.whole_counts.sum()), len(self.codes)
+        if kept <= total - kept:
+            return self._counted(0, kept)
+        return self.whole_counts - self._counted(kept, total)
+
+    def _counted(self, start: int, stop: int) -> np.ndarray:
+        counts = np.zeros(len(self.symbols), np.int64)
+        for _, block in blocks_of(self.codes.part(start, stop)):
+            counts += np.bincount(block, minlength=len(counts))
+        return counts

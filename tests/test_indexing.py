@@ -1,0 +1,369 @@
+"""Ids on the disk: the same corpus as in memory, whole or not at all, and never another text's."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kseq import Corpus, DataError, FileError, RandomBatches, SequentialBatches, load_corpus
+from kseq.data import id_cache, indexing, segments
+from kseq.data.floors import ngram_floors
+from kseq.data.id_files import CodeFile
+from kseq.data.mapped import MappedIds
+from kseq.data.preparation import Preparation
+from kseq.data.text import cleaned_chunks, word_chunks
+
+pytestmark = pytest.mark.engine("torch")
+
+WAYS = [("char", "none"), ("char", "d2l"), ("word", "none"), ("word", "d2l")]
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(("Ein Mond, zwei Monde;\r\n\n  drei – vier!\n" * 300).encode())
+    _make_old(path)
+    return path
+
+
+@pytest.fixture
+def small_segments(monkeypatch):
+    monkeypatch.setattr(segments, "SEGMENT_CHARACTERS", 1000)
+    monkeypatch.setattr("kseq.data.reading.BLOCK_BYTES", 700)
+
+
+def _make_old(path):
+    """A file modified just now is not trusted to be the one that was read."""
+    os.utime(path, (1e9, 1e9))
+
+
+def _assert_same(found: Corpus, expected: Corpus) -> None:
+    assert np.array_equal(np.asarray(found.ids), expected.ids)
+    assert found.vocab == expected.vocab
+    assert found.vocab.token_freqs == expected.vocab.token_freqs
+    assert found.unk_count == expected.unk_count
+    # Texts kept on the disk are one document.
+    assert _without_pieces(found) == _without_pieces(expected)
+
+
+def _without_pieces(corpus: Corpus) -> dict:
+    return {name: value for name, value in corpus.provenance.items() if name != "pieces"}
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize(("level", "cleaning"), WAYS)
+@pytest.mark.parametrize("separator", [None, "\n", " ", "", "--"])
+def test_a_corpus_on_the_disk_is_that_in_memory(text, tmp_path, level, cleaning, separator):
+    how = {"level": level, "cleaning": cleaning, "separator": separator, "min_freq": 2}
+
+    found, expected = load_corpus(text, cache_dir=tmp_path, **how), load_corpus(text, **how)
+
+    assert isinstance(found.ids, MappedIds)
+    _assert_same(found, expected)
+    assert found.text == expected.text
+    for part, other in zip(found.split(0.7), expected.split(0.7), strict=True):
+        _assert_same(part, other)
+    for part, other in zip(found.divide(100, 50), expected.divide(100, 50), strict=True):
+        _assert_same(part, other)
+    _assert_same(found.after(123), expected.after(123))
+    assert ngram_floors(*found.split(0.3)) == ngram_floors(*expected.split(0.3))
+
+
+@pytest.mark.parametrize("make", [SequentialBatches, RandomBatches])
+def test_batches_of_ids_on_the_disk_are_those_in_memory(text, tmp_path, make):
+    found = make(load_corpus(text, cache_dir=tmp_path), 4, 9)
+    expected = make(load_corpus(text), 4, 9)
+
+    assert isinstance(found.ids, MappedIds)
+    for epoch in range(2):
+        found.set_epoch(epoch)
+        expected.set_epoch(epoch)
+        for index in range(len(expected)):
+            assert found[index][0].dtype == np.int32
+            assert np.array_equal(found[index], expected[index])
+
+
+def test_several_texts_are_one(text, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("no line end", "utf-8")
+
+    found = load_corpus([other, text], cache_dir=tmp_path / "ids")
+
+    _assert_same(found, load_corpus([other, text]))
+    assert len(list((tmp_path / "ids").glob("*.npy"))) == 1
+    # The same bytes, cut elsewhere, are another text: a line end is put between two.
+    swapped = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path, content in zip(
+        swapped, ["no line", " end" + text.read_bytes().decode()], strict=True
+    ):
+        path.write_bytes(content.encode())
+    _assert_same(load_corpus(swapped, cache_dir=tmp_path / "ids"), load_corpus(swapped))
+
+
+PIECES = st.text(alphabet="ab \n.é", min_size=1, max_size=60)
+
+
+@given(
+    text=PIECES, size=st.integers(1, 9), block=st.integers(1, 9), separator=st.sampled_from("- \n")
+)
+def test_segments_have_the_tokens_of_the_whole(text, size, block, separator):
+    chunks = [text[start : start + block] for start in range(0, len(text), block)]
+    for level, cleaning in WAYS:
+        how = Preparation.checked(level, cleaning, separator)
+        if level == "char":
+            whole = list("".join(cleaned_chunks(chunks, cleaning, separator)))
+        else:
+            whole = [word for words in word_chunks(chunks, cleaning) for word in words]
+        places, found = [], []
+        reader = segments.Segments(chunks, cleaning, size=size)
+        for segment in reader:
+            places.append((reader.position, len(found)))
+            pieces = segments.segment_tokens(segment, how, first=reader.position == 0)
+            found += [token for piece in pieces for token in piece]
+        assert found == whole
+        for position, count in places[1:]:
+            rest = segments.Segments(chunks, cleaning, position, size=10**6)
+            pieces = segments.segment_tokens(next(iter(rest)), how, first=False)
+            assert [token for piece in pieces for token in piece] == whole[count:]
+
+
+def test_a_long_text_has_more_than_one_segment():
+    reader = segments.Segments(["one two ", "three"], "none", size=3)
+
+    assert ["".join(segment) for segment in reader] == ["one", " two", " three"]
+
+
+@given(
+    blocks=st.lists(st.tuples(st.integers(0, 40), st.sampled_from([5, 256, 257, 65_536, 70_000]))),
+    reopen=st.booleans(),
+)
+def test_a_file_widens_and_keeps_its_codes(tmp_path_factory, blocks, reopen):
+    stem = tmp_path_factory.mktemp("codes") / "codes"
+    expected, known = np.zeros(0, np.int64), 1
+    file = CodeFile(stem)
+    for count, symbols in blocks:
+        known = max(known, symbols)
+        codes = np.random.default_rng(count).integers(symbols, size=count)
+        file.append(codes, known)
+        expected = np.append(expected, codes)
+        if reopen:
+            with file:
+                file.force()
+            file = CodeFile(stem, file.count, file.dtype.itemsize)
+    with file:
+        file.force()
+
+    found = np.load(file.path)
+    assert np.array_equal(found, expected)
+    assert found.dtype.itemsize == (1 if known <= 256 else 2 if known <= 65_536 else 4)
+    assert file.path.stat().st_size == 128 + found.nbytes
+
+
+def test_ids_beyond_two_bytes(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text(" ".join(map(str, range(70_000))), "utf-8")
+
+    found = load_corpus(path, level="word", cache_dir=tmp_path)
+
+    assert next(tmp_path.glob("*.npy")).stat().st_size == 128 + 4 * 70_000
+    assert np.array_equal(np.asarray(found.ids), np.arange(1, 70_001))
+
+
+class Stopped(BaseException):
+    pass
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize(("level", "cleaning"), WAYS)
+def test_a_run_that_was_stopped_goes_on(text, tmp_path, monkeypatch, level, cleaning):
+    how = {"level": level, "cleaning": cleaning}
+    cache, read, coded = tmp_path / "ids", [], []
+
+    def stop(done, _):
+        read.append(done)
+        if done > 6000:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        load_corpus(text, cache_dir=cache, progress=stop, **how)
+    assert not list(cache.glob("*.npy"))
+    partial = json.loads(next(cache.glob("*.partial.json")).read_text())
+    assert partial["count"] > 0
+
+    append = CodeFile.append
+    monkeypatch.setattr(
+        CodeFile,
+        "append",
+        lambda file, codes, n: coded.append(len(codes)) or append(file, codes, n),
+    )
+    found = load_corpus(text, cache_dir=cache, **how)
+
+    _assert_same(found, load_corpus(text, **how))
+    assert sum(coded) == len(found) - partial["count"]
+    assert not list(cache.glob("*partial*"))
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_text_that_changed_between_two_runs_is_begun_anew(text, tmp_path):
+    def stop(done, _):
+        if done > 6000:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        load_corpus(text, cache_dir=tmp_path / "ids", progress=stop)
+    text.write_bytes(text.read_bytes().replace(b"Mond", b"Haus", 1))
+
+    _assert_same(load_corpus(text, cache_dir=tmp_path / "ids"), load_corpus(text))
+
+
+def test_an_index_is_read_and_not_made_again(text, tmp_path, monkeypatch):
+    first = load_corpus(text, cache_dir=tmp_path / "ids")
+    monkeypatch.setattr(indexing, "chunks_of", None)  # whoever reads the text fails
+    monkeypatch.setattr(id_cache, "_NOT_TRUSTED_NS", 0)
+
+    _assert_same(load_corpus(text, cache_dir=tmp_path / "ids"), first)
+
+
+def test_a_text_that_was_only_touched_is_hashed_and_not_tokenized(text, tmp_path, monkeypatch):
+    first = load_corpus(text, cache_dir=tmp_path / "ids")
+    copy = tmp_path / "copy.txt"
+    copy.write_bytes(text.read_bytes())
+    monkeypatch.setattr(indexing, "Segments", None)  # whoever tokenizes fails
+
+    found = load_corpus(copy, cache_dir=tmp_path / "ids")
+
+    assert np.array_equal(np.asarray(found.ids), np.asarray(first.ids))
+
+
+def test_a_changed_text_of_the_same_length_and_time_is_noticed(text, tmp_path):
+    load_corpus(text, cache_dir=tmp_path / "ids")
+    text.write_bytes(text.read_bytes().replace(b"Mond", b"Haus"))
+    _make_old(text)
+
+    found = load_corpus(text, cache_dir=tmp_path / "ids")
+
+    assert "Haus" in found.text
+
+
+def test_a_text_just_written_is_not_trusted(text, tmp_path, monkeypatch):
+    """A second change in the same tick of the clock would bear the same time."""
+    marks = [id_cache._mark(text)]
+    monkeypatch.setattr(id_cache, "_mark", lambda path: marks[0])
+    for newest, expected in ((0, "first"), (10**30, None)):
+        marks[0] = [*marks[0][:3], newest, *marks[0][4:]]
+        cache = id_cache.IdCache(
+            tmp_path, [type("Text", (), {"path": text})], "utf-8", Preparation("char", "none", "")
+        )
+        cache.remember("first")
+        assert cache.remembered() == expected
+
+
+@pytest.mark.parametrize("damage", ["cut", "grown", "no header", "no json", "other json", "no ids"])
+def test_a_damaged_index_is_made_anew(text, tmp_path, damage):
+    cache = tmp_path / "ids"
+    load_corpus(text, cache_dir=cache)
+    ids, facts = next(cache.glob("char*.npy")), next(cache.glob("char*.json"))
+    content = ids.read_bytes()
+    if damage in ("cut", "grown", "no header"):
+        changed = {"cut": content[:-1], "grown": content + b"1", "no header": content[10:]}
+        ids.write_bytes(changed[damage])
+    elif damage == "no ids":
+        ids.unlink()
+    else:
+        facts.write_text("[" if damage == "no json" else json.dumps({"format": 0}))
+
+    _assert_same(load_corpus(text, cache_dir=cache), load_corpus(text))
+    assert next(cache.glob("char*.npy")).read_bytes() == content
+
+
+def test_codes_that_were_changed_are_refused(text, tmp_path):
+    load_corpus(text, cache_dir=tmp_path / "ids")
+    path = next((tmp_path / "ids").glob("*.npy"))
+    with path.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+
+    found = load_corpus(text, cache_dir=tmp_path / "ids")
+
+    with pytest.raises(FileError, match=r"must be codes below \d+, found 255"):
+        found.ids[-5:]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b...", b"text\0", b" \n \n"])
+def test_what_is_no_text_leaves_nothing_behind(tmp_path, content):
+    path = tmp_path / "none.txt"
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=r"must (be|have)"):
+        load_corpus(path, level="word", cache_dir=tmp_path / "ids")
+
+    assert not list((tmp_path / "ids").glob("*partial*"))
+
+
+def test_a_cache_where_none_can_be(text):
+    with pytest.raises(FileError, match=r"must exist and be writable"):
+        load_corpus(text, cache_dir=text / "ids")
+
+
+def test_progress_tells_bytes_read_and_those_there_are(text, tmp_path):
+    told = []
+    load_corpus(text, cache_dir=tmp_path, progress=lambda *numbers: told.append(numbers))
+
+    assert told[-1] == (text.stat().st_size, text.stat().st_size)
+
+
+def test_ids_are_indexed_as_an_array_is():
+    whole = np.arange(20, 40, dtype=np.uint8)
+    ids, expected = MappedIds(whole, start=3, stop=15), whole[3:15]
+
+    assert ids.shape == expected.shape
+    assert (len(ids), ids.size, ids.ndim, ids.dtype) == (12, 12, 1, expected.dtype)
+    for where in (0, 11, slice(None), slice(2, 99), slice(-3, None), slice(5, 2), slice(1, 9, 3)):
+        assert np.array_equal(ids[where], expected[where])
+    for places in ([0, 11], [[1, 2], [3, 4]], np.zeros((2, 0), int)):
+        assert np.array_equal(ids[np.array(places)], expected[np.array(places)])
+    assert np.array_equal(ids.part(2, 5)[:], expected[2:5])
+    for wrong in (12, -13, np.array([0, 12]), np.array([-1])):
+        with pytest.raises(IndexError):
+            ids[wrong]
+
+
+PROGRAM = """
+import resource, sys
+import numpy as np
+import kseq
+kseq.SequentialBatches, kseq.ngram_floors
+kseq.Corpus.from_text("warm up")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+train, valid = kseq.load_corpus(sys.argv[1], cache_dir=sys.argv[2]).split(0.9)
+kseq.ngram_floors(train, valid)
+for make in (kseq.SequentialBatches, kseq.RandomBatches):
+    for inputs, targets in make(train, 256, 512):
+        pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_text(tmp_path):
+    path, words = tmp_path / "long.txt", b"the same words over and over in\n" * 2**15
+    with path.open("wb") as file:
+        for _ in range(300):
+            file.write(words)
+
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(path), str(tmp_path / "ids")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+
+    assert float(done.stdout) < 200  # MiB, of a text of 300
