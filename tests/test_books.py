@@ -8,6 +8,9 @@ from kseq.data.windows import num_batches
 from kseq.errors import DataError, UsageError
 from kseq.experiments.books import BookRow, books_in_words, compare_books
 
+# Which engine trains plays no part here, and some compile each row anew.
+pytestmark = pytest.mark.engine("torch")
+
 TINY = {"steps": 6, "units": 8, "batch_size": 4, "num_steps": 10}
 
 
@@ -33,7 +36,6 @@ def test_each_book_alone_all_and_all_evenly_are_judged_on_every_book(books):
         assert math.isfinite(score["bigram"])
 
 
-@pytest.mark.engine("torch")
 def test_every_row_has_about_the_same_steps(books):
     rows = compare_books(books, **TINY | {"steps": 60, "units": 2})
     assert [row.steps for row in rows] == [
@@ -42,7 +44,6 @@ def test_every_row_has_about_the_same_steps(books):
     assert all(abs(row.steps - 60) <= row.steps / row.epochs / 2 for row in rows)
 
 
-@pytest.mark.engine("torch")
 def test_a_model_knows_the_book_it_was_trained_on(books):
     rows = compare_books(books, **TINY | {"steps": 80, "units": 16, "learning_rate": 0.02})
     one, other, both, _ = ([score["bits"] for score in row.held_out.values()] for row in rows)
@@ -77,7 +78,6 @@ def test_what_is_held_out_is_judged_as_by_hand(books):
     assert row.held_out["b.txt"]["bigram"] == pytest.approx(floor)
 
 
-@pytest.mark.engine("torch")
 def test_the_table_says_what_merging_costs():
     score = {"perplexity": 4.0, "bits": 2.0, "bigram": 9.0}
     better = {"perplexity": 3.0, "bits": 1.585, "bigram": 9.5}
@@ -92,7 +92,6 @@ def test_the_table_says_what_merging_costs():
     assert rows[0].to_dict()["held_out"]["a"] == score
 
 
-@pytest.mark.engine("torch")
 def test_what_cannot_be_compared(books, tmp_path):
     with pytest.raises(UsageError, match=r"^sources: must be at least two books, found one; name"):
         compare_books(books[:1])

@@ -395,8 +395,8 @@ def test_one_distinct_symbol_warns(write):
     [
         ("time_machin", "did you mean 'time_machine'?"),
         ("Story", "did you mean 'story'?"),
-        ("books/none.txt", "use story, time_machine or tiny_shakespeare"),
-        ("text.txt/inside", "use story, time_machine or tiny_shakespeare"),
+        ("books/none.txt", "use story, time_machine, tiny_shakespeare or war_of_the_worlds"),
+        ("text.txt/inside", "use story, time_machine, tiny_shakespeare or war_of_the_worlds"),
     ],
 )
 def test_a_missing_source(source, hint, write, monkeypatch):

@@ -189,6 +189,28 @@ def test_what_a_file_says_is_printed_without_moving_the_cursor(tmp_path, capsys)
     assert "\x1b" not in out
 
 
+@pytest.mark.parametrize(
+    ("documents", "pieces", "code"),
+    [
+        (["a", "\x1b[2J"], [0, 5, "x", 9], 0),
+        (["a", "b"], [0], 0),
+        ("ab", 7, 0),
+        (["a", "b"], None, 0),
+        ([["a"], "b"], [0, 5], 4),
+        (["a", "b"], [0, -5], 4),
+        (["a"] * 20_001, [0, 5], 4),
+    ],
+)
+def test_documents_that_a_file_makes_up(tmp_path, capsys, documents, pieces, code):
+    path = tmp_path / "model.keras"
+    facts = {"corpus": {"name": "a", "documents": documents, "pieces": pieces}, "results": {}}
+    path.write_bytes(hostile_ways.with_settings(provenance=facts))
+    from kseq.cli import main
+
+    assert main(["inspect", str(path)]) == code
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_a_bit_flipped_anywhere_is_refused_or_changes_nothing(good, tmp_path, pytestconfig):
     whole, path, rng = good.read_bytes(), tmp_path / "model.keras", random.Random(0)
     told = read_model_file(good)

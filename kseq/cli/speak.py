@@ -103,12 +103,13 @@ def _text_in_words(corpus: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 def _documents_in_words(corpus: dict[str, Any]) -> list[tuple[str, str]]:
     """Name each document that was trained on, and which tokens of the whole text it gave."""
-    names, places = corpus.get("documents") or [], corpus.get("pieces") or []
-    if len(names) < 2:
+    names, places = corpus.get("documents"), corpus.get("pieces")
+    if not isinstance(names, list) or not isinstance(places, list) or len(names) < 2:
         return []
+    numbers = [f"{place:,}" if isinstance(place, int) else "unknown" for place in places]
     told = [
-        f"{name} {start:,} to {stop:,}"
-        for name, start, stop in zip(names, places[::2], places[1::2], strict=False)
+        f"{name} {start} to {stop}"
+        for name, start, stop in zip(names, numbers[::2], numbers[1::2], strict=False)
     ]
     rest = [f"{len(told) - _MOST_TOLD:,} more"] if len(told) > _MOST_TOLD else []
     return [("tokens", "; ".join(told[:_MOST_TOLD] + rest))]

@@ -21,7 +21,7 @@ def is_builder_or_source(source: Any) -> bool:
         >>> is_builder_or_source("story"), is_builder_or_source(["story"])
         (False, False)
     """
-    if isinstance(source, str | os.PathLike | list | tuple | dict):
+    if isinstance(source, str | bytes | os.PathLike | list | tuple | dict):
         return False
     return hasattr(source, "as_data_source") or (
         hasattr(source, "__getitem__") and hasattr(source, "__len__")
