@@ -10,11 +10,14 @@ from hypothesis import strategies as some
 from language_cases import VOCAB, draw_ids, tiny, to_numpy
 
 import kseq
-from kseq import RandomBatches, SequentialBatches, UsageError
+from kseq import FileError, RandomBatches, SequentialBatches, UsageError
 from kseq.backend.processes import Place, Team, check_place, place
+from kseq.cli.processes import speaks
 from kseq.nn.sharing import RowsOfBatches, figures_of, set_apart
 from kseq.runs.checkpoints import Checkpoint
-from kseq.runs.sharing import gathered, share_of
+from kseq.runs.folder import RunFolder
+from kseq.runs.settings import settings_of
+from kseq.runs.sharing import begun, gathered, share_of
 from kseq.training.agreeing import settle, wish
 from kseq.training.stopping import Stop
 
@@ -245,3 +248,55 @@ def test_gradients_travel_in_buckets_of_one_dtype(monkeypatch):
     small, large, half = torch.zeros(4), torch.zeros(20), torch.zeros(4, dtype=torch.bfloat16)
     grads = [small, None, small, small, large, half, half]
     assert torch_processes._buckets(grads) == [[0, 2], [3], [4], [5, 6]]
+
+
+# What the first finds, and who says it.
+
+
+class Telling(Team):
+    """A team that keeps what is told."""
+
+    def __init__(self, here, heard=None):
+        super().__init__(here)
+        self.heard_bytes, self.said = heard, []
+
+    def told(self, content):
+        self.said.append(content)
+        return self.heard_bytes if content is None else content
+
+
+@pytest.mark.engine("torch")
+def test_the_others_get_the_checkpoint_that_the_first_found(tmp_path):
+    batches = SequentialBatches(IDS, 2, 5)
+    kseq.train(tiny(), batches, 1, run_dir=tmp_path)
+    model = tiny()
+    model.compile()
+    settings = settings_of(model, batches)
+    first = Telling(Place(0, 2))
+    start = begun(RunFolder(tmp_path), settings, True, first)
+    other = begun(RunFolder(None), settings, True, Telling(Place(1, 2), first.said[0]))
+    assert (other.position, other.facts) == (start.position, start.facts)
+    assert other.arrays.keys() == start.arrays.keys()
+    assert begun(RunFolder(None), settings, True, Telling(Place(1, 2))) is None
+
+
+@pytest.mark.engine("torch")
+def test_a_folder_that_the_first_refuses_is_refused_by_all(tmp_path):
+    batches = SequentialBatches(IDS, 2, 5)
+    kseq.train(tiny(), batches, 1, run_dir=tmp_path)
+    first = Telling(Place(0, 2))
+    with pytest.raises(UsageError, match="must keep its settings"):
+        begun(RunFolder(tmp_path), {"corpus": None, "cell": "gru"}, True, first)
+    with pytest.raises(UsageError, match="must be one the first process can use, found"):
+        begun(RunFolder(None), {}, True, Telling(Place(1, 2), first.said[0]))
+
+
+@pytest.mark.engine("torch")
+def test_the_first_process_speaks_and_others_of_what_is_theirs_alone(monkeypatch):
+    assert speaks()
+    launched(monkeypatch)
+    assert (speaks(), speaks(UsageError()), speaks(FileError())) == (False, False, True)
+    launched(monkeypatch, RANK="0")
+    assert speaks()
+    launched(monkeypatch, RANK="9")
+    assert speaks(UsageError())
