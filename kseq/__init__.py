@@ -30,6 +30,9 @@ _HOMES = {
     "corpus_builder": "kseq.data.builders",
     "Vocab": "kseq.data.vocab",
     "ngram_floors": "kseq.data.floors",
+    "ngram_counts": "kseq.data.ngrams",
+    "ngram_statistics": "kseq.data.ngrams",
+    "NgramModel": "kseq.data.ngram_models",
     "noisy_sine": "kseq.data.processes",
     "clean_sine": "kseq.data.processes",
     "sine_segment": "kseq.data.processes",
@@ -86,6 +89,7 @@ _HOMES = {
     "plot_state_gradients": "kseq.figures",
     "plot_clipping": "kseq.figures",
     "plot_truncation": "kseq.figures",
+    "plot_ngrams": "kseq.figures",
     "devices": "kseq.backend",
     "best_device": "kseq.backend",
     "data_parallel": "kseq.backend.processes",
@@ -113,6 +117,8 @@ if TYPE_CHECKING:
     from kseq.data.builders import corpus_builder
     from kseq.data.corpora import Corpus, load_corpus
     from kseq.data.floors import ngram_floors
+    from kseq.data.ngram_models import NgramModel
+    from kseq.data.ngrams import ngram_counts, ngram_statistics
     from kseq.data.processes import (
         calendar_series,
         clean_sine,
@@ -143,6 +149,7 @@ if TYPE_CHECKING:
         plot_intervals,
         plot_k_step,
         plot_losses,
+        plot_ngrams,
         plot_series,
         plot_state_gradients,
         plot_training,

@@ -161,7 +161,9 @@ def test_a_vocabulary_over_its_bound_counts_the_unknown():
     assert report["vocab_size"] == 9
     unknown = report["training"]["unknown"]
     assert 0 < unknown < report["training"]["tokens"]
-    assert f"tokens by char, {unknown} of them <unk>" in said.err
+    share = unknown / report["training"]["tokens"]
+    assert report["training"]["unknown_share"] == share
+    assert f"tokens by char, {unknown} of them <unk> ({100 * share:.1f} %)" in said.err
     assert report["held_out"]["unknown"] > 0
 
 

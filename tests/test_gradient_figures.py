@@ -97,6 +97,8 @@ def folder(tmp_path, monkeypatch):
 def run(*names, **options):
     defaults = {"out": "pictures", "seed": 0, "overwrite": False, "json": False}
     quiet = {"quiet": True, "device": None}
+    quiet |= {"corpus": "story", "level": "word", "cleaning": None, "min_freq": 0}
+    quiet |= {"encoding": "utf-8", "data_dir": None, "cache_dir": None}
     command.figures(Namespace(names=list(names), **{**defaults, **quiet, **options}))
 
 
@@ -120,7 +122,7 @@ def test_all_pictures_are_written_with_their_numbers(monkeypatch, capsys):
     assert ["full", "1", "1", "0", "0", "64"] in [row[:6] for row in rows]
     assert all(path in said.out for path in written())
     notes = [line for line in said.err.splitlines() if line.startswith("kseq: note: ")]
-    assert len(notes) == 3
+    assert len(notes) == 4
 
 
 def test_json_is_one_object_with_the_numbers(capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -209,6 +210,33 @@ def test_a_run_that_was_stopped_goes_on(text, tmp_path, monkeypatch, level, clea
     assert not list(cache.glob("*partial*"))
 
 
+KILLED = """
+import os, signal, sys
+import kseq
+from kseq.data import reading, segments
+
+def kill(done, _):
+    if done > 6000:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+segments.SEGMENT_CHARACTERS, reading.BLOCK_BYTES = 1000, 700
+kseq.load_corpus(sys.argv[1], level="word", cache_dir=sys.argv[2], progress=kill)
+"""
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_run_that_was_killed_goes_on(text, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(text), str(tmp_path / "ids")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert json.loads(next((tmp_path / "ids").glob("*.partial.json")).read_text())["count"] > 0
+
+    _assert_same(
+        load_corpus(text, level="word", cache_dir=tmp_path / "ids"), load_corpus(text, level="word")
+    )
+
+
 @pytest.mark.usefixtures("small_segments")
 def test_a_text_that_changed_between_two_runs_is_begun_anew(text, tmp_path):
     def stop(done, _):
@@ -329,6 +357,9 @@ def test_ids_are_indexed_as_an_array_is():
     for places in ([0, 11], [[1, 2], [3, 4]], np.zeros((2, 0), int)):
         assert np.array_equal(ids[np.array(places)], expected[np.array(places)])
     assert np.array_equal(ids.part(2, 5)[:], expected[2:5])
+    assert (ids.max(), ids.part(2, 5).max()) == (expected.max(), expected[2:5].max())
+    reversed_ids = ids.under(np.arange(100, 0, -1))
+    assert (reversed_ids.max(), reversed_ids.part(2, 5).max()) == (77, 75)
     for wrong in (12, -13, np.array([0, 12]), np.array([-1])):
         with pytest.raises(IndexError):
             ids[wrong]

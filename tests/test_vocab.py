@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kseq.data.corpora import load_corpus
 from kseq.data.text import clean, read_text, tokenize
-from kseq.data.vocab import Vocab, ngram_counts
+from kseq.data.vocab import Vocab
 from kseq.errors import DataError, FileError, ModelFileError, UsageError
 
 HAMLET = ["to", "be", "or", "not", "to", "be"]
@@ -51,18 +51,6 @@ def test_character_vocabulary_of_the_time_machine(data_dir):
     corpus = load_corpus("time_machine", separator="", data_dir=data_dir)
     assert (len(corpus), len(corpus.vocab)) == (170_580, 28)
     assert corpus.vocab == Vocab(corpus.tokens)
-
-
-def test_runs_of_words_of_the_time_machine(words):
-    assert ngram_counts(words, 1)[0] == (("the",), 2261)
-    assert ngram_counts(words, 2)[:3] == [
-        (("of", "the"), 309),
-        (("in", "the"), 169),
-        (("i", "had"), 130),
-    ]
-    triples = ngram_counts(words, 3)
-    assert triples[0] == (("the", "time", "traveller"), 59)
-    assert sum(count for _, count in triples) == len(words) - 2
 
 
 def test_pairs_of_words_make_a_vocabulary_as_in_d2l(words):
@@ -168,17 +156,6 @@ def test_equality_is_of_ids():
 def test_wrong_bounds(wrong):
     with pytest.raises(UsageError, match=r"^(min_freq|max_size|reserved_tokens): must .*; "):
         Vocab(HAMLET, **wrong)
-
-
-@pytest.mark.parametrize("n", [0, -1, 1.0])
-def test_wrong_length_of_runs(n):
-    with pytest.raises(UsageError, match=r"^n: must be"):
-        ngram_counts(HAMLET, n)
-
-
-def test_runs_longer_than_the_text():
-    assert ngram_counts(HAMLET, 7) == []
-    assert ngram_counts("aaa", 2) == [(("a", "a"), 2)]
 
 
 # Files.

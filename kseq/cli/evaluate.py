@@ -53,6 +53,7 @@ def measured(model: Any, corpus: Corpus, batch_size: int, num_steps: int) -> dic
     return {
         "tokens": batches.tokens_per_epoch,
         "unknown": corpus.unk_count,
+        "unknown_share": corpus.unk_count / len(corpus),
         "loss": loss,
         "perplexity": perplexity,
         "bits_per_token": loss / math.log(2),
@@ -85,10 +86,20 @@ def documents_in_words(documents: list[dict[str, Any]]) -> list[str]:
     return [f"{'document':40}{'tokens':>11}{'perplexity':>12}{'bits':>10}", *rows] if rows else []
 
 
+def unknown_in_words(unknown: int, share: float) -> str:
+    """Return how many tokens the vocabulary lacks, and their share; nothing where it lacks none.
+
+    Example:
+        >>> unknown_in_words(50, 0.025), unknown_in_words(0, 0)
+        (', 50 of them <unk> (2.5 %)', '')
+    """
+    return f", {unknown:,} of them <unk> ({100 * share:.1f} %)" if unknown else ""
+
+
 def _in_words(report: dict[str, Any], label: str) -> str:
     floors: dict[str, float] = report["floors"]
     beside = ", ".join(f"{name} {value:.2f}" for name, value in floors.items())
-    unknown = f", {report['unknown']:,} of them <unk>" if report["unknown"] else ""
+    unknown = unknown_in_words(report["unknown"], report["unknown_share"])
     return "\n".join(
         [
             f"{label}: {report['tokens']:,} tokens{unknown}",

@@ -1,4 +1,4 @@
-"""`kseq figures`: the pictures of the lesson on gradients, and the numbers behind them."""
+"""`kseq figures`: the pictures of the lessons, and the numbers behind them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from kseq import backend
 from kseq.checks import non_negative_int, one_of
+from kseq.cli import ngrams
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
 from kseq.cli.forecast_options import LESSONS, LONG_LESSONS
@@ -174,5 +175,6 @@ _DRAW: dict[str, Callable[[argparse.Namespace], Drawn]] = {
     "gradients": _gradients,
     "clipping": _clipping,
     "truncation": _truncation,
+    "ngrams": ngrams.drawn,
     "seeing-ahead": _seeing_ahead,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kseq.cli.parser import Parser, choice, count, level, rate, size
-from kseq.cli.shared_options import add_choice, add_data_dir, add_device
+from kseq.cli.shared_options import add_choice, add_device, add_reading
 
 KINDS = ("mlp", "simple_rnn", "gru", "lstm")
 PRESETS = (
@@ -17,7 +17,7 @@ PRESETS = (
     "logistic-map",
     "calendar",
 )
-LESSONS = ("gradients", "clipping", "truncation")
+LESSONS = ("gradients", "clipping", "truncation", "ngrams")
 # Minutes long, so drawn only by name.
 LONG_LESSONS = ("seeing-ahead",)
 
@@ -110,5 +110,15 @@ def add_figures(command: Parser) -> None:
     )
     command.add_argument("--overwrite", action="store_true", help="replace earlier pictures")
     command.add_argument("--epochs", type=size("epochs"), help="of seeing-ahead (500)")
-    add_data_dir(command)
     add_device(command)
+    _add_ngrams(command.add_argument_group("ngrams"))
+
+
+def _add_ngrams(group: Any) -> None:
+    group.add_argument("--corpus", default="story", help="the text whose runs are counted (story)")
+    add_choice(group, "--level", ("char", "word"), "word")
+    add_choice(group, "--cleaning", ("d2l", "none"), None)
+    group.add_argument(
+        "--min-freq", type=count("min_freq"), default=0, help="rarer tokens become <unk>"
+    )
+    add_reading(group)

@@ -22,7 +22,7 @@ _COMMANDS = {
     "evaluate": "measure a model on a text, beside the floors",
     "generate": "continue a prompt",
     "forecast": "forecast the noisy sine, another series or a column of a CSV, beside the floors",
-    "figures": "draw the lesson on gradients",
+    "figures": "draw the lessons on gradients and on the counts of words",
     "inspect": "show what is in a model file, without building the model",
     "corpora": "list the texts with a name, and which of them are here",
     "devices": "list what the engine can compute on",

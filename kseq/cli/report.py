@@ -63,6 +63,7 @@ def _training(kept: dict[str, Any], train_part: Corpus) -> dict[str, Any]:
     return {
         "tokens": len(train_part),
         "unknown": train_part.unk_count,
+        "unknown_share": train_part.unk_count / len(train_part),
         "loss": kept["loss"],
         "perplexity": kept["perplexity"],
         "floors": ngram_floors(train_part).to_dict(),
@@ -94,6 +95,7 @@ def in_words(report: dict[str, Any]) -> str:
     if "held_out" in report:
         lines.append(f"held-out bits per token {report['held_out']['bits_per_token']:.3f}")
         lines += documents_in_words(report["held_out"]["documents"])
+    lines += _unknown(report)
     lines.append(
         f"epoch {report['epoch']} of {report['epochs']}, "
         f"{report['tokens_per_second']:,.0f} tokens/s, {clock(report['seconds'])} in all"
@@ -102,6 +104,15 @@ def in_words(report: dict[str, Any]) -> str:
     lines += [f"drawn at temperature {TEMPERATURE}", *_quoted(report["drawn"]), ""]
     lines += [f"{name:8}{path}" for name, path in report["files"].items()]
     return "\n".join(lines)
+
+
+def _unknown(report: dict[str, Any]) -> list[str]:
+    """Say how much of the text the vocabulary lacks: guessing <unk> makes a perplexity small."""
+    parts = {name: report[name] for name in ("training", "held_out") if name in report}
+    if not any(part["unknown"] for part in parts.values()):
+        return []
+    each = [f"{name.replace('_', '-')} {part['unknown_share']:.1%}" for name, part in parts.items()]
+    return ["<unk>: " + ", ".join(each)]
 
 
 def _quoted(texts: list[str]) -> list[str]:

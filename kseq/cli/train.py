@@ -11,6 +11,7 @@ from typing import Any
 from kseq.backend import engine
 from kseq.backend.processes import check_place, data_parallel, place
 from kseq.cli.engine import on_device
+from kseq.cli.evaluate import unknown_in_words
 from kseq.cli.folder import require_run_folder
 from kseq.cli.printing import print_report
 from kseq.cli.processes import speaks
@@ -173,7 +174,7 @@ def _model(options: argparse.Namespace, train_part: Corpus, steps_per_epoch: int
 
 
 def _note_text(progress: Progress, train_part: Corpus, held_out: Corpus | None) -> None:
-    unknown = f", {train_part.unk_count:,} of them <unk>" if train_part.unk_count else ""
+    unknown = unknown_in_words(train_part.unk_count, train_part.unk_count / len(train_part))
     rest = f"; {len(held_out):,} held out" if held_out is not None else ""
     progress.note(
         f"text: {train_part.name}, {len(train_part):,} tokens by {train_part.level}"

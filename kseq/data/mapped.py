@@ -81,6 +81,7 @@ class MappedIds:
         self.start = start
         self.stop = len(self._pages.array) if stop is None else stop
         self.dtype = self._pages.array.dtype if table is None else table.dtype
+        self._largest: int | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -94,6 +95,17 @@ class MappedIds:
     def size(self) -> int:
         """As an array's: N."""
         return len(self)
+
+    def max(self) -> int:
+        """Return the largest id; the first time all are read, as far as the largest there can be.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self._largest is None:
+            most = None if self._table is None else int(self._table.max())
+            self._largest = _largest(self, most)
+        return self._largest
 
     def part(self, start: int, stop: int) -> "MappedIds":
         """Return the ids from `start` to `stop`, none of them read."""
@@ -185,3 +197,12 @@ class MappedText(CodedText):
         for _, block in blocks_of(self.codes.part(start, stop)):
             counts += np.bincount(block, minlength=len(counts))
         return counts
+
+
+def _largest(ids: MappedIds, most: int | None) -> int:
+    found = []
+    for _, block in blocks_of(ids):
+        found.append(int(block.max()))
+        if found[-1] == most:
+            break
+    return max(found)

@@ -204,20 +204,6 @@ class Vocab:
         return self._code_point_table
 
 
-def ngram_counts(tokens: Sequence[str], n: int) -> list[tuple[tuple[str, ...], int]]:
-    """Return each run of `n` tokens with its count, by falling count, first seen first.
-
-    Raises:
-        UsageError: `n` is no positive whole number.
-
-    Example:
-        >>> ngram_counts(["to", "be", "or", "not", "to", "be"], 2)[0]
-        (('to', 'be'), 2)
-    """
-    n = positive_int("n", n)
-    return Counter(zip(*(tokens[start:] for start in range(n)), strict=False)).most_common()
-
-
 def _counted(tokens: Iterable[Any] | Mapping[Any, int] | None) -> Counter[Any]:
     if tokens is None or isinstance(tokens, str | Mapping):
         return Counter(tokens)

@@ -107,7 +107,7 @@ def offset(seed: int | None, epoch: int, n_tokens: int, batch_size: int, num_ste
 
 def sequential_starts(
     n_tokens: int, batch_size: int, num_steps: int, seed: int | None = 0, epoch: int = 0
-) -> "np.ndarray | Starts":
+) -> Any:
     """Return where each row of each batch starts; (num_batches, B) int64.
 
     Row b of the next batch starts where row b of this one ends.  Beyond 4 million rows the starts
@@ -130,7 +130,7 @@ def sequential_starts(
 
 def random_starts(
     n_tokens: int, batch_size: int, num_steps: int, seed: int | None = 0, epoch: int = 0
-) -> "np.ndarray | Starts":
+) -> Any:
     """Return where each window of each batch starts, shuffled; (num_batches, B) int64.
 
     Beyond 4 million windows the starts are a `Starts`, which holds 4 bytes for each.
