@@ -146,7 +146,7 @@ def _mark(path: str | os.PathLike[str]) -> list[Any] | None:
         return None
     try:
         found = os.stat(path)
-    except (OSError, ValueError):  # reading it says what is wrong
+    except (OSError, ValueError, TypeError):  # no path, or reading it says what is wrong
         return None
     times = [found.st_mtime_ns, found.st_ctime_ns]
     return [os.path.realpath(path), found.st_size, found.st_ino, max(times), *times]
