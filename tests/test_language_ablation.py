@@ -1,0 +1,59 @@
+"""The ablation of a language model's regularisers: what its rows change, and what they give."""
+
+import importlib.util
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import kseq
+from kseq.experiments import language_ablation as ablation
+
+pytestmark = pytest.mark.engine("torch")
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "ablate_language_model.py"
+TINY = ablation.Budget(4, 1, 3, 2, 10, epochs=1, nonmonotone=1, max_tokens=900)
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("ablate_language_model", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_each_row_changes_settings_of_the_first_and_differs_from_it():
+    first, *others = ablation.REGULARIZERS.values()
+    assert not first
+    for changes in others:
+        assert changes.keys() <= ablation._EVERYTHING.keys()
+        assert all(ablation._EVERYTHING[name] != value for name, value in changes.items())
+    *left_out, nothing = others
+    assert set().union(*left_out) == nothing.keys()
+
+
+def test_every_row_has_its_figures_and_is_reported():
+    seen = []
+    names = ["everything", "  without averaging", "nothing"]
+    rows = kseq.ablate_language_model("story", names, budget=TINY, report=seen.append)
+    assert rows == seen
+    assert [row.name for row in rows] == [name.strip() for name in names]
+    assert all(1 < row.held_out < 5 and 1 < row.training < 5 and row.epoch == 1 for row in rows)
+    again = kseq.ablate_language_model("story", ["nothing"], budget=TINY)
+    assert again[0].held_out == rows[-1].held_out
+
+
+def test_the_script_prints_a_table_or_json(script, capsys, monkeypatch):
+    monkeypatch.setattr(ablation, "QUICK", TINY)
+    two = partial(kseq.ablate_language_model, rows=["everything", "nothing"])
+    monkeypatch.setattr(kseq, "ablate_language_model", two)
+    script.main(["story", "--quick"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["held", "out", "training", "epoch", "seconds"]
+    assert len(lines) == 1 + 2
+    script.main(["story", "--quick", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["corpus"] == "story"
+    assert [row["name"] for row in found["rows"]][-1] == "nothing"
