@@ -129,6 +129,16 @@ def test_the_rows_of_all_processes_are_the_batch(make, rows, size, epoch):
 
 
 @pytest.mark.engine("torch")
+def test_drawn_lengths_are_those_of_the_whole_batch_and_pace_its_steps():
+    whole = SequentialBatches(IDS, 4, 10, num_steps_spread=2)
+    parts = [RowsOfBatches(whole, Place(rank, 2)) for rank in range(2)]
+    assert [part.base_steps for part in parts] == [10, 10]
+    for index in range(len(whole)):
+        rows = np.concatenate([part.batch(index)[0] for part in parts])
+        assert np.array_equal(rows, whole.batch(index)[0])
+
+
+@pytest.mark.engine("torch")
 def test_an_evaluation_of_rows_reads_the_text_from_its_start():
     part = RowsOfBatches(RandomBatches(IDS, 4, 5), Place(1, 2)).from_first_token()
     whole = RandomBatches(IDS, 4, 5, seed=None)

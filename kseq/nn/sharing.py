@@ -36,6 +36,7 @@ class RowsOfBatches(EpochBatches):
         self.rows = slice(0, 1) if self.is_spare else slice(int(share[0]), int(share[-1]) + 1)
         self.batch_size = self.rows.stop - self.rows.start
         self.carries_state, self.epoch = batches.carries_state, batches.epoch
+        self.base_steps = batches.base_steps
         self.ids, self.corpus = batches.ids, batches.corpus
 
     def __len__(self) -> int:
