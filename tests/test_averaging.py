@@ -7,7 +7,7 @@ from language_cases import draw_ids, same, tiny, to_numpy
 
 import kseq
 from kseq.errors import UsageError
-from kseq.nn.averaging import averaged_weights, is_stuck
+from kseq.nn.averaging import JudgeAverage, averaged_weights, begin_anew, is_stuck
 
 IS_TORCH = keras.backend.backend() == "torch"
 BATCHES = (draw_ids(120), 3, 5)
@@ -144,3 +144,35 @@ def test_a_file_with_a_hostile_number_of_epochs_is_refused(value, tmp_path, monk
         model.save(tmp_path / "model.keras")
     with pytest.raises(kseq.ModelFileError):
         kseq.load_model(tmp_path / "model.keras")
+
+
+def test_a_model_left_with_its_means_trains_on_from_its_own_weights():
+    """As a training that was stopped while it judged leaves it."""
+    model = averaging_model()
+    own = model.get_weights()
+    judge = JudgeAverage()
+    judge.set_model(model)
+    judge.on_test_begin()
+    assert any(not np.array_equal(a, b) for a, b in zip(own, model.get_weights(), strict=True))
+    judge.on_train_begin()
+    for one, other in zip(own, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_another_training_begins_without_the_mean_of_the_one_before():
+    model = averaging_model()
+    begin_anew(model)
+    assert int(keras.ops.convert_to_numpy(model.optimizer.averaged_steps.value)) == -1
+    np.testing.assert_array_equal(averaged_weights(model)[0], model.get_weights()[0])
+    model.optimizer.start_averaging()
+    begin_anew(model)
+    assert int(keras.ops.convert_to_numpy(model.optimizer.averaged_steps.value)) == 0
+
+
+def averaging_model():
+    """A small model two steps after its averaging began."""
+    model = compiled()
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.start_averaging()
+    model.fit(kseq.SequentialBatches(*BATCHES), epochs=1, verbose=0)
+    return model

@@ -16,6 +16,9 @@ from kseq.data.baselines import (
 )
 from kseq.errors import DataError, UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 ALL = [
     Persistence(),
     SeasonalNaive(5),

@@ -23,6 +23,9 @@ from kseq.benchmark.worker import Worker, serve
 from kseq.cli import benchmark_options
 from kseq.errors import UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 
 def tiny(subject, quick=True, **changes):
     found = next(case for case in cases(quick=quick) if case.subject == subject)

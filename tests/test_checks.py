@@ -16,6 +16,9 @@ from kseq.checks import (
 )
 from kseq.errors import UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 NOT_WHOLE = [True, np.True_, 1.0, np.float32(2), "3", None, [1], float("nan")]
 
 

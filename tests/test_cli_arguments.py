@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from command_line import FOX, QUICK, TINY, error_line, kseq, refused, snapshot, works
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 SIZES = ["batch-size", "num-steps", "units", "num-layers", "embedding-dim", "epochs", "patience"]
 SIZES += ["max-tokens", "max-vocab"]
 

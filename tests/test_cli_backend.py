@@ -228,8 +228,11 @@ def test_a_training_that_is_told_to_end_can_be_resumed(number, code):
             if line.startswith("epoch      2/"):
                 break
         child.send_signal(number)
-        rest = child.stderr.read().splitlines()
-        assert child.wait(60) == code
+        try:
+            rest = child.communicate(timeout=60)[1].splitlines()
+        finally:
+            child.kill()
+    assert child.returncode == code
     assert rest[-1].startswith("kseq: interrupted: ")
     assert "--resume" in rest[-1]
     assert "Traceback" not in "".join(rest)

@@ -9,6 +9,9 @@ from command_line import kseq, refused, works
 from kseq.benchmark import running
 from kseq.benchmark.result import Row
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 TINY = [
     "--quick",
     "--subjects",

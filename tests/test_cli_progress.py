@@ -6,6 +6,9 @@ import pytest
 
 from kseq.cli.progress import Progress, epoch_line
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 RECORD = {
     "loss": 1.5,
     "perplexity": 4.4817,

@@ -8,6 +8,9 @@ from command_line import refused, snapshot, works
 
 import kseq
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 ROWS = 300
 SEMICOLONS = ["--column", "y", "--delimiter", ";"]
 

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from command_line import FOX, QUICK, TINY, kseq, refused, works
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 BATCH = 4 * 10  # tokens of one batch of QUICK
 
 

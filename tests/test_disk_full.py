@@ -16,6 +16,9 @@ from full_disk import POINTS, check_refused, writers
 
 import kseq as package
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 resource = pytest.importorskip("resource")
 
 NAMES = ["model.keras", "vocab.json", "curve.png", "curve.svg", "history.json"]

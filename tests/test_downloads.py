@@ -18,6 +18,9 @@ from kseq.data.connections import Patience
 from kseq.data.downloads import NAMED_TEXTS, NamedText, cache_folder, download, find_text
 from kseq.errors import FileError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 CONTENT = b"the time traveller " * 5000
 PATIENCE = Patience(connect=5, stall=0.3, whole=20)
 

@@ -7,6 +7,9 @@ import pytest
 
 from kseq import plot_training
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 RECORDS = [
     {"epoch": 1, "perplexity": 12.0, "val_perplexity": 11.0},
     {"epoch": 2, "perplexity": 6.0, "val_perplexity": 7.5},

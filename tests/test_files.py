@@ -8,6 +8,9 @@ import pytest
 from kseq.data.files import NotWrittenError, atomic_path, made_folder, write_bytes, write_text
 from kseq.errors import FileError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 
 def names_in(folder):
     return [entry.name for entry in folder.iterdir()]

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from kseq import Corpus, DataError, load_corpus, ngram_floors
 from kseq.data import floors
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 
 def test_training_floors_by_hand():
     # a a b a: P(a) = 3/4; after a comes a once and b once, after b always a.

@@ -35,6 +35,9 @@ from kseq.figures import (
 )
 from kseq.figures.drawing import COLORS
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 
 def points_of(figure):
     """Give what was drawn by label, as it was handed to matplotlib."""

@@ -22,6 +22,9 @@ from kseq.data.tables import read_series
 from kseq.data.vocab import UNKNOWN, Vocab
 from kseq.errors import FileError, KseqError, ModelFileError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 DEFAULT_MUTANTS = 2000
 LONGEST_SECONDS = 10
 MESSAGE = re.compile(r".+: .*must .+ found .+; .+")

@@ -18,6 +18,9 @@ import kseq
 from kseq import ModelFileError, inspect_model, load_model
 from kseq.saving.checking import read_model_file
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 SECONDS, MEGABYTES = 0.5, 100
 
 # What the audit hook of either program below notes; tests/hostile_files.py makes the files.

@@ -7,6 +7,9 @@ import sys
 import pytest
 from conftest import ROOT
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 SIZE = 256 * 2**20
 PROGRAM = """
 import resource, sys

@@ -14,6 +14,9 @@ from command_line import FOX, QUICK, TINY, refused, works
 from kseq import FileError
 from kseq.runs.lock import locked
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 ROOT = Path(__file__).resolve().parent.parent
 HOLD = """
 import sys, time

@@ -16,6 +16,9 @@ from language_cases import LETTERS, V, tiny
 import kseq
 from kseq import FileError, ModelFileError, inspect_model, load_model
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 ROOT = Path(__file__).resolve().parent.parent
 BOTH = pytest.mark.parametrize("read", [inspect_model, load_model], ids=["inspect", "load"])
 

@@ -6,6 +6,9 @@ import numpy as np
 import oracle
 import pytest
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 B, T, D, H, V = 2, 4, 3, 5, 6
 GATES = {"simple_rnn": 1, "gru": 3, "gru_before": 3, "lstm": 4}
 

@@ -17,6 +17,9 @@ from kseq.data.processes import (
 )
 from kseq.errors import UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 DRAWN = {
     "noisy_sine": lambda seed: noisy_sine(50, seed),
     "sine_segment": lambda seed: sine_segment(seed, 3),

@@ -21,6 +21,9 @@ from kseq.figures import (
 )
 from kseq.figures.drawing import legend_above, new_axes
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 
 

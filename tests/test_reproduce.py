@@ -143,11 +143,32 @@ def test_a_row_that_was_stopped_goes_on(rows, monkeypatch):
     whole = json.loads((rows / "results.json").read_text())["one"]["value"]
     monkeypatch.setitem(reproduce.ROWS, "one", replace(reproduce.ROWS["one"], command=f"{TINY} 1"))
     assert run("one", "--out", rows, "--quiet") == 0
+    (rows / "results.json").unlink()
     monkeypatch.setitem(reproduce.ROWS, "one", replace(reproduce.ROWS["one"], command=f"{TINY} 2"))
     assert run("one", "--out", rows, "--quiet", "--resume") == 0
+    assert "| resumed, 0 |" in (rows / "results.md").read_text()
     found = json.loads((rows / "results.json").read_text())["one"]
     assert found["value"] == whole
     assert found["report"]["epochs"] == 2
+
+
+def test_a_row_that_is_done_is_not_run_again(rows, monkeypatch):
+    assert run("one", "--out", rows, "--quiet") == 0
+    monkeypatch.setattr(reproduce, "_result", None)
+    assert run("one", "--out", rows, "--quiet", "--resume") == 0
+
+
+@pytest.mark.parametrize("words", [["one", "--quick"], ["--quick", "--all"]], ids=" ".join)
+def test_rows_are_chosen_in_one_way(rows, words, capsys):
+    assert run(*words, "--out", rows) == 2
+    assert "rows: must be named, or chosen by --quick or by --all" in capsys.readouterr().err
+
+
+def test_old_results_are_judged_by_the_bands_of_today(tmp_path):
+    result = {"value": 99.0, "verdict": "reproduced", "seconds": 1.0}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"d2l-9.2": result}))
+    assert reproduce.read_results(path)["d2l-9.2"]["verdict"] == "missed"
 
 
 def test_the_table_in_the_readme_has_the_rows_as_they_are():

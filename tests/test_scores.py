@@ -22,6 +22,9 @@ from kseq.data.scores import (
 )
 from kseq.errors import DataError, UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 TRUTH = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 FORECAST = np.array([[1.0, 4.0, 0.0], [2.0, 5.0, 10.0]])  # off by 0, 2, 3 and 2, 0, 4
 TRAIN = [0.0, 2.0, 1.0, 5.0]  # steps of 2, 1, 4; over two points 1 and 3

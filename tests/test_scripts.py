@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = Path("/checkout/.venv/bin/python")
 

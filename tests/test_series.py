@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from kseq.data.series import Parts, Scaling, as_series, sequence_windows, split_by_time, windows
 from kseq.errors import DataError, UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 VALUES = st.floats(-1e6, 1e6, width=32)
 SERIES = st.lists(VALUES, min_size=2, max_size=40).map(lambda values: np.array(values, "float32"))
 

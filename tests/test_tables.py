@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from kseq.data.tables import read_series
 from kseq.errors import DataError, FileError, UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 FINITE = st.floats(-1e30, 1e30)
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"]
 

@@ -17,6 +17,9 @@ from kseq.data import reading
 from kseq.data.text import clean, cleaned_chunks, read_text, tokenize, word_chunks
 from kseq.errors import DataError, FileError, UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 
 @pytest.fixture
 def write(tmp_path):

@@ -9,6 +9,9 @@ from kseq.data.tables import read_series
 from kseq.data.times import first_gap, first_repeat
 from kseq.errors import DataError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 
 def times_of(folder, *cells):
     path = folder / "rain.csv"

@@ -11,6 +11,9 @@ from kseq.data.text import clean, read_text, tokenize
 from kseq.data.vocab import Vocab
 from kseq.errors import DataError, FileError, ModelFileError, UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 HAMLET = ["to", "be", "or", "not", "to", "be"]
 
 

@@ -15,6 +15,9 @@ from kseq.data.windows import (
 )
 from kseq.errors import DataError, UsageError
 
+# No engine has a part in it.
+pytestmark = pytest.mark.engine("torch")
+
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 9), st.integers(1, 9)).filter(
     lambda sizes: sizes[0] > sizes[1] * sizes[2]
 )

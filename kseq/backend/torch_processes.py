@@ -60,6 +60,8 @@ def _together(method: Callable[..., Any]) -> Callable[..., Any]:
     def told(self: TorchTeam, *args: Any) -> Any:
         try:
             return method(self, *args)
+        except torch.OutOfMemoryError:
+            raise
         # PyTorch raises RuntimeError and what derives from it, whatever the transport.
         except (RuntimeError, ValueError) as error:
             raise _lost(self.place, error) from error

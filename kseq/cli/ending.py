@@ -37,7 +37,7 @@ def interrupted(reason: str, arguments: Sequence[str]) -> str:
         >>> interrupted("stopped by Ctrl-C", ["devices"])
         'interrupted: stopped by Ctrl-C'
     """
-    goes_on = arguments[:1] == ["train"]
+    goes_on = arguments[:1] in (["train"], ["reproduce"])
     hint = "; with --resume a run goes on from its last checkpoint" if goes_on else ""
     return f"interrupted: {reason}{hint}"
 

@@ -14,7 +14,6 @@ from kseq.cli.pictures import write_picture
 from kseq.cli.progress import clock
 from kseq.data.corpora import Corpus
 from kseq.data.floors import ngram_floors
-from kseq.nn.regularization import changed_names
 from kseq.version import __version__
 
 _SETTINGS = ("cell", "units", "num_layers", "dropout", "batches", "batch_size", "num_steps")
@@ -30,6 +29,8 @@ def report_of(
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Return the figures of a training, those of the epoch whose weights the model has first."""
+    from kseq.nn.regularization import changed_names
+
     kept = run.records[(run.best_epoch if options.keep == "best" else len(run.records)) - 1]
     speeds = sorted(record["tokens_per_second"] for record in run.records)
     report = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -15,8 +16,10 @@ from kseq.cli.printing import finite, print_report
 from kseq.cli.progress import clock
 from kseq.data.files import made_folder, write_text
 from kseq.data.sources import find_sources
-from kseq.errors import DataError
+from kseq.errors import DataError, UsageError
 from kseq.experiments.published import ROWS, Row
+from kseq.runs.checkpoints import checkpoint_files
+from kseq.version import __version__
 
 RESULTS, TABLE = "results.json", "results.md"
 Results = dict[str, dict[str, Any]]
@@ -42,6 +45,8 @@ def reproduce(options: argparse.Namespace) -> None:
     _require_texts(commands)
     with made_folder(out):
         for number, name in enumerate(names):
+            if options.resume and _is_done(results.get(name), options.seed):
+                continue
             _say(options, number, names)
             results[name] = _result(name, commands[name], options.seed)
             write_text(out / RESULTS, json.dumps(finite(results), indent=1) + "\n")
@@ -50,7 +55,16 @@ def reproduce(options: argparse.Namespace) -> None:
 
 
 def chosen(options: argparse.Namespace) -> tuple[str, ...]:
-    """Return the names of the rows to run, in the order given."""
+    """Return the names of the rows to run, in the order given.
+
+    Raises:
+        UsageError: an unknown row, or more than one way to say which.
+    """
+    if sum(map(bool, (options.rows, options.quick, options.all))) > 1:
+        raise UsageError(
+            "rows: must be named, or chosen by --quick or by --all, found more than one of these; "
+            "leave the others out"
+        )
     if options.quick:
         return tuple(name for name, row in ROWS.items() if row.quick)
     if options.all:
@@ -66,7 +80,7 @@ def read_results(path: Path) -> Results:
     """
     try:
         results = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        return {name: _checked(result) for name, result in results.items() if name in ROWS}
+        return {name: _checked(name, result) for name, result in results.items() if name in ROWS}
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise DataError(
             f"{shown_path(path)}: must hold what kseq reproduce wrote, found {shown(str(error))}; "
@@ -74,13 +88,13 @@ def read_results(path: Path) -> Results:
         ) from error
 
 
-def _checked(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a result, its numbers as numbers: what was not finite is null in the file."""
-    value = result["value"]
-    return {**result, "value": float("nan") if value is None else float(value)} | {
-        "seconds": float(result["seconds"]),
-        "verdict": str(result["verdict"]),
-    }
+def _checked(name: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result, judged by the bands of today; what was not finite is null in the file."""
+    value = float("nan") if result["value"] is None else float(result["value"])
+    seconds = float(result["seconds"])
+    if not math.isfinite(seconds):
+        raise ValueError(f"seconds {seconds}")
+    return {**result, "value": value, "seconds": seconds, "verdict": ROWS[name].judge(value)}
 
 
 def _parsed(name: str, options: argparse.Namespace, out: Path) -> argparse.Namespace:
@@ -103,6 +117,16 @@ def _require_texts(commands: dict[str, argparse.Namespace]) -> None:
     for parsed in commands.values():
         if parsed.command == "train":
             find_sources(parsed.corpus, parsed.data_dir)
+        elif parsed.command == "figures":
+            find_sources("time_machine", parsed.data_dir)
+
+
+def _is_done(result: dict[str, Any] | None, seed: int) -> bool:
+    from kseq import backend
+
+    known = result or {}
+    here = {"kseq": __version__, "seed": seed, "engine": backend.engine()}
+    return all(known.get("versions", {}).get(n, known.get(n)) == v for n, v in here.items())
 
 
 def _say(options: argparse.Namespace, number: int, names: tuple[str, ...]) -> None:
@@ -122,12 +146,15 @@ def _result(name: str, parsed: argparse.Namespace, seed: int) -> dict[str, Any]:
     from kseq.benchmark.machine import machine, versions
 
     began = time.perf_counter()
+    goes_on = bool(getattr(parsed, "resume", False) and checkpoint_files(Path(parsed.run_dir)))
     report = _run(parsed)
     value = ROWS[name].value_in(report)
     return {
         "value": value,
         "verdict": ROWS[name].judge(value),
         "seconds": round(time.perf_counter() - began, 1),
+        # The time is then that since it was stopped.
+        "resumed": goes_on,
         "seed": seed,
         "engine": backend.engine(),
         "machine": machine(),
@@ -175,7 +202,8 @@ def _in_words(names: tuple[str, ...], results: Results) -> str:
 
 
 def _own(ours: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{ours['value']:.4g}", ours["verdict"], clock(ours["seconds"])
+    time_it_took = "resumed" if ours.get("resumed") else clock(ours["seconds"])
+    return f"{ours['value']:.4g}", ours["verdict"], time_it_took
 
 
 def _line(name: str, published: str, value: str, verdict: str, seconds: str, measure: str) -> str:

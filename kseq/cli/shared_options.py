@@ -33,6 +33,11 @@ def add_reading(command: Any) -> None:
     """How texts are found and read."""
     command.add_argument("--encoding", default="utf-8", help="of the files (%(default)s)")
     add_data_dir(command)
+    command.add_argument(
+        "--cache-dir",
+        default=os.environ.get("KSEQ_CACHE_DIR"),
+        help="keep the ids on the disk, for texts of any size (KSEQ_CACHE_DIR; in memory)",
+    )
 
 
 def add_data_dir(command: Any) -> None:
@@ -41,11 +46,6 @@ def add_data_dir(command: Any) -> None:
         "--data-dir",
         default=os.environ.get("KSEQ_DATA_DIR"),
         help="folder of named texts (KSEQ_DATA_DIR)",
-    )
-    command.add_argument(
-        "--cache-dir",
-        default=os.environ.get("KSEQ_CACHE_DIR"),
-        help="keep the ids on the disk, for texts of any size (KSEQ_CACHE_DIR; in memory)",
     )
 
 

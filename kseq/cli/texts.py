@@ -179,14 +179,21 @@ def _read(
 
 
 def _own_sources(name: str) -> list[str]:
-    names = [name] if Path(name).exists() else name.split("+")
+    names = [name] if _exists(name) else name.split("+")
     for each in names:
-        if each not in CORPUS_NAMES and not Path(each).exists():
+        if each not in CORPUS_NAMES and not _exists(each):
             raise FileError(
                 f"{each}: the text the model was trained on must be in this folder, found it "
                 "missing; name a text after the model"
             )
     return names
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # too long for a file, or none at all
+        return False
 
 
 def _check_own(corpus: Corpus, facts: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ def trained(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Train as the options say, write the files; return the report, and the same in words."""
     from kseq.cli.report import in_words, report_of, write_files
 
-    _check_spread(options)
+    _check_what_applies(options)
     sources = options.corpus or ["story"]
     run_dir = Path(options.run_dir or f"runs/{_run_name(sources)}-{options.cell}")
     check_place(options.batch_size)
@@ -131,7 +131,12 @@ def _model_and_run(
     return model, run
 
 
-def _check_spread(options: argparse.Namespace) -> None:
+def _check_what_applies(options: argparse.Namespace) -> None:
+    if options.nonmonotone is not None and options.optimizer != "asgd":
+        raise UsageError(
+            f"--nonmonotone: must come with --optimizer asgd, found {options.optimizer}; leave it "
+            "out, or choose asgd"
+        )
     if options.num_steps_spread and options.batches == "random":
         raise UsageError(
             "--num-steps-spread: batches must be sequential for their lengths to be drawn, found "
@@ -168,7 +173,7 @@ def _model(options: argparse.Namespace, train_part: Corpus, steps_per_epoch: int
     peak = options.learning_rate or DEFAULT_LEARNING_RATES[options.optimizer]
     rate = kseq.schedule(options.schedule, peak, steps_per_epoch * options.epochs)
     bounds = options.global_clipnorm, options.clipnorm
-    more = {"nonmonotone": options.nonmonotone} if options.optimizer == "asgd" else {}
+    more = {} if options.nonmonotone is None else {"nonmonotone": options.nonmonotone}
     model.compile(kseq.clipped_optimizer(options.optimizer, rate, *bounds, **more))
     return model
 

@@ -134,8 +134,7 @@ def _add_fit(group: Any) -> None:
     group.add_argument(
         "--nonmonotone",
         type=size("nonmonotone"),
-        default=5,
-        help="epochs of no gain after which asgd begins its mean (%(default)s)",
+        help="epochs of no gain after which asgd begins its mean (5)",
     )
     group.add_argument(
         "--learning-rate",

@@ -205,8 +205,8 @@ def load_corpus(
         min_freq: tokens seen less often become `<unk>`.
         max_vocab: the most entries the vocabulary may have, see `Vocab`; None for no bound.
         data_dir: folder in which to look for named texts first.
-        cache_dir: folder to keep the ids in, for texts of any size; see `kseq.data.id_cache`.
-            Several texts are then one document.
+        cache_dir: folder to keep the ids of one text of any size in; see `kseq.data.id_cache`.
+            Several texts are read into memory.
         progress: called with the bytes read and those of all files (or None) meanwhile.
 
     Raises:
@@ -226,7 +226,8 @@ def load_corpus(
     how = Preparation.checked(level, chosen, separator)
     edition = "; ".join(text.edition for text in texts if text.edition)
     names = [text.name for text in texts]
-    if cache_dir is not None:
+    # Where several texts end among the tokens would not be kept with them.
+    if cache_dir is not None and len(texts) == 1:
         index = partial(indexed_text, texts, encoding, how, cache_dir, progress=progress)
         return _indexed(names, index, how, bounds, edition)
     digest = hashlib.sha256()
@@ -240,7 +241,7 @@ def _indexed(
     bounds: Bounds,
     edition: str,
 ) -> Corpus:
-    """Read texts into a file; where each of them ends among the tokens is not kept there."""
+    """Read a text into a file of ids."""
     name = "+".join(names)
     coded, sha256 = index(name)
     return _corpus_of(coded, [name], [len(coded.codes)], sha256, how, bounds, edition)

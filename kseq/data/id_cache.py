@@ -20,6 +20,7 @@ length is not what the JSON says is made anew.  The folder may be removed at any
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -141,12 +142,14 @@ class IdCache:
 
 
 def _mark(path: str | os.PathLike[str]) -> list[Any] | None:
-    """Return path, size, inode, and the times of modification and change; None for a pipe."""
+    """Return path, size, inode, and the times of modification and change; None if it is no file."""
     if path == STANDARD_INPUT or isinstance(path, HeldText):
         return None
     try:
         found = os.stat(path)
     except (OSError, ValueError, TypeError):  # no path, or reading it says what is wrong
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     times = [found.st_mtime_ns, found.st_ctime_ns]
     return [os.path.realpath(path), found.st_size, found.st_ino, max(times), *times]

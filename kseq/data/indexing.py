@@ -120,7 +120,15 @@ class _Indexing:
         )
         self.counts = np.array(state.get("counts", ()), np.int64)
         stem, place = self.cache.codes_stem, (state.get("count", 0), state.get("itemsize", 1))
-        with CodeFile(stem, *place) as file:
+        try:
+            codes = CodeFile(stem, *place)
+        except OSError as error:
+            if not state or error.errno is not None:
+                raise
+            # What an earlier run wrote is not all there.
+            self.cache.remove_partial()
+            return self._codes_written()
+        with codes as file:
             for segment in segments:
                 first = segments.position == 0
                 for tokens in segment_tokens(segment, self.how, first):

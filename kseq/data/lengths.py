@@ -3,7 +3,7 @@
 With fixed lengths the same tokens are always the last of a batch, which learn from what is before
 them but whose error goes back to a batch's start alone.  Lengths that differ move the borders.
 
-Source: Merity, Keskar and Socher, arXiv:1708.02182, section 5: near T with probability 0.95, else
+Source: Merity, Keskar and Socher, arXiv:1708.02182, section 4.1: near T with probability 0.95, else
 near T / 2, normal with a standard deviation of 5.
 """
 
@@ -39,7 +39,7 @@ def checked_spread(spread: object, num_steps: int, seed: int | None) -> int:
     if spread and 2 * spread > positive_int("num_steps", num_steps):
         raise UsageError(
             f"num_steps_spread: must be at most half of num_steps ({num_steps}), found "
-            f"{shown(spread)}; choose a smaller one, such as {num_steps // 7}"
+            f"{shown(spread)}; choose a smaller one, such as {max(1, num_steps // 7)}"
         )
     return spread
 

@@ -53,8 +53,9 @@ class _Pages:
 class MappedIds:
     """Token ids in a file; (N,) integers, looked up when they are indexed.
 
-    It has the length, shape, dtype and indexing of an array, by a number, a slice or an array of
-    places at or above 0; what comes out is a new array.  `np.asarray` reads all of them.
+    It has the length, shape, dtype and indexing of an array, by a number, a slice that goes up or
+    an array of places, all at or above 0; what comes out is a new array.  `np.asarray` reads all
+    of them.
 
     Args:
         codes: a memory-mapped array of codes, (M,) unsigned.
@@ -178,7 +179,7 @@ class MappedText(CodedText):
         if len(ranges) != 1:
             raise UsageError(
                 "documents: must be in memory to be cut or mixed one by one, found their ids on "
-                "the disk; leave cache_dir (--cache-dir) out, or split the text as a whole"
+                "the disk; leave cache_dir (--cache-dir, KSEQ_CACHE_DIR) out"
             )
         return self.part(*ranges[0])
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kseq.checks import non_negative_int, positive_int
 from kseq.data.documents import Range, cut_each, cut_of, gathered, mixed_ranges, require_few
 from kseq.data.vocab import Vocab
-from kseq.errors import DataError
+from kseq.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from kseq.data.coding import CodedText
@@ -50,7 +51,8 @@ class Parts:
                 cut in one place, and the second part has the end of the last document alone.
 
         Raises:
-            UsageError: `fraction` is not above 0 and below 1.
+            UsageError: `fraction` is not above 0 and below 1, or some tokens are here twice (as in
+                a mixture), so that they would be in both parts.
             DataError: a part, with `each` that of a document, would have fewer than 2 tokens, one
                 input and one target.
 
@@ -60,6 +62,7 @@ class Parts:
             >>> train.text, valid.text, valid.ids
             ('banana', ' band', array([0, 3, 1, 2, 0], dtype=int32))
         """
+        _require_once(self.documents, self.label)
         training, validation = self._split_each(fraction) if each else self._split_once(fraction)
         vocab = Vocab(training.coded.counts, min_freq=self.min_freq, max_size=self.max_vocab)
         return training.with_vocab(vocab), validation.with_vocab(vocab)
@@ -131,7 +134,7 @@ class Parts:
 
         Raises:
             UsageError: not one weight for each document, a weight that is no number from 0 to
-                1000, or none above 0.
+                100, or none above 0.
             DataError: the turns have more than 10,000 documents together.
 
         Example:
@@ -170,6 +173,7 @@ class Parts:
             >>> Corpus.from_text("banana band").pieces([(7, 11), (0, 3)]).text
             'bandban'
         """
+        require_few(len(ranges))
         documents = gathered(self.documents, ranges)
         require_few(len(documents))
         start = documents[0].origin if documents else self.start + ranges[0][0]
@@ -179,6 +183,15 @@ class Parts:
             part=part or self.part,
             start=start,
             documents=documents,
+        )
+
+
+def _require_once(documents: Sequence[Document], label: str) -> None:
+    pieces = sorted(document.piece for document in documents)
+    if any(start < stop for (_, stop), (start, _) in pairwise(pieces)):
+        raise UsageError(
+            f"{label}: must have each token once to be split, found a mixture with some of them "
+            "twice; split first, then mix"
         )
 
 

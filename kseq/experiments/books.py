@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kseq.checks import positive_int
+from kseq.checks import positive_int, shown
 from kseq.data.corpora import Corpus, load_corpus
 from kseq.data.floors import ngram_floors
 from kseq.data.windows import num_batches
@@ -93,23 +93,32 @@ def compare_books(
         DataError, FileError: as `load_corpus`, or a book too short to cut or to make a batch of.
 
     Example:
-        >>> rows = compare_books(["story", "story"], steps=1, units=4, batch_size=4)
-        >>> [row.trained_on for row in rows]
-        ['story', 'story', 'all']
+        >>> import pathlib, tempfile
+        >>> books = [pathlib.Path(tempfile.mkdtemp()) / name for name in ("sea.txt", "sky.txt")]
+        >>> lengths = [path.write_text(f"the {path.stem} " * 2000) for path in books]
+        >>> [row.trained_on for row in compare_books(books, steps=1, units=4)]
+        ['sea.txt', 'sky.txt', 'all']
     """
     plan = BookPlan(**settings)
     positive_int("steps", plan.steps)
-    train_part, held_out = load_corpus(list(sources), data_dir=data_dir).split(
-        plan.fraction, each=True
-    )
-    if len(train_part.documents) < 2:
-        raise UsageError("sources: must be at least two books, found one; name another")
+    text = load_corpus(list(sources), data_dir=data_dir)
+    _require_books([document.name for document in text.documents])
+    train_part, held_out = text.split(plan.fraction, each=True)
     mixtures = [
         (name, train_part.mixed(weights), weights) for name, weights in _weights(train_part)
     ]
     for name, mixture, _ in mixtures:
         num_batches(len(mixture), plan.batch_size, plan.num_steps, name)
     return [_row(*each, held_out, plan, report) for each in mixtures]
+
+
+def _require_books(names: Sequence[str]) -> None:
+    if len(names) < 2:
+        raise UsageError("sources: must be at least two books, found one; name another")
+    if len(set(names)) < len(names):
+        raise UsageError(
+            f"sources: must be books of different names, found {shown(names)}; rename a file"
+        )
 
 
 def _weights(train_part: Corpus) -> list[tuple[str, tuple[float, ...]]]:

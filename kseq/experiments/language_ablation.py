@@ -118,7 +118,7 @@ def ablate_language_model(
         FileError: the text is not here.
         NumericalError: a training diverged.
 
-    Source: Merity, Keskar and Socher, arXiv:1708.02182, section 6.1, table 4.
+    Source: Merity, Keskar and Socher, arXiv:1708.02182, its model ablation.
 
     Example:
         >>> tiny = Budget(4, 1, 3, 2, 10, epochs=1, nonmonotone=1, max_tokens=900)

@@ -251,9 +251,8 @@ ROWS: dict[str, Row] = {
     ),
     "char-rnn": _shakespeare_row(
         "LSTM 2 x 128, 50 epochs, the default of char-rnn",
-        "char-rnn (github.com/karpathy/char-rnn), which gives no figure; the bound is nanoGPT's "
-        "on a CPU",
-        "none",
+        "char-rnn (github.com/karpathy/char-rnn), which gives no figure",
+        "none; the bound is nanoGPT's 1.88",
         1.88,
         "--units 128 --num-layers 2 --num-steps 50 --batch-size 50 --dropout 0.0 "
         "--optimizer rmsprop --learning-rate 0.002 --global-clipnorm 5",

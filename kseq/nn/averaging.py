@@ -45,6 +45,13 @@ def averaged_weights(model: Any) -> list[np.ndarray]:
     return [_as_array(means.get(id(weight), weight)) for weight in model.weights]
 
 
+def begin_anew(model: Any) -> None:
+    """Forget the mean of an earlier training; one that is asked for but not begun stays so."""
+    if _pairs(model):
+        JudgeAverage.restored(model)
+        inside(model.optimizer).averaged_steps.assign(-1)
+
+
 def take_average(model: Any) -> None:
     """Give a model the mean of its weights for good, at the end of a training."""
     model.set_weights(averaged_weights(model))
@@ -60,13 +67,22 @@ class JudgeAverage(keras.callbacks.Callback):
     # `kseq.nn.listening` then reads no metrics for it.
     reads_logs = False
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        # A training that was stopped while it judged has left them exchanged.
+        self.restored(self.model)
+
     def on_test_begin(self, logs: Any = None) -> None:
         if not _is_exchanged(self.model):
             _exchange(self.model)
 
     def on_test_end(self, logs: Any = None) -> None:
-        if _is_exchanged(self.model):
-            _exchange(self.model)
+        self.restored(self.model)
+
+    @staticmethod
+    def restored(model: Any) -> None:
+        """Give a model its own weights back, if it has the means."""
+        if _is_exchanged(model):
+            _exchange(model)
 
 
 def _pairs(model: Any) -> list[tuple[Any, Any]]:

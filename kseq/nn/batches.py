@@ -164,7 +164,7 @@ class SequentialBatches(_TokenBatches):
     every epoch has as many batches, and their sum is that of the rows.
 
     Source: Dive into Deep Learning 8.3; for the lengths Merity, Keskar and Socher,
-    arXiv:1708.02182, section 5.
+    arXiv:1708.02182, section 4.1.
 
     Example:
         >>> batches = SequentialBatches(np.arange(35), batch_size=2, num_steps=5, seed=None)

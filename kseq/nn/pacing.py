@@ -3,7 +3,7 @@
 A batch of fewer steps gives a gradient of as large a norm from fewer tokens; at the same rate those
 tokens would count for more.
 
-Source: Merity, Keskar and Socher, arXiv:1708.02182, section 5.
+Source: Merity, Keskar and Socher, arXiv:1708.02182, section 4.1.
 """
 
 from __future__ import annotations

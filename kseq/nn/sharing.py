@@ -15,7 +15,7 @@ from kseq.backend.processes import Place, Team
 from kseq.errors import UsageError
 from kseq.nn.batches import EpochBatches
 from kseq.nn.metrics import TokenTotals
-from kseq.nn.optimizers import GuardedOptimizer
+from kseq.nn.optimizers import GuardedOptimizer, inside
 
 # Far enough apart that the draws of no two processes meet, PyTorch's seeds being counted on.
 _SEEDS_APART = 100_000_007
@@ -91,13 +91,16 @@ def figures_of(model: Any, team: Team, spare: bool = False) -> list[np.ndarray]:
     """
     variables = model.metrics_variables
     mine = [keras.ops.convert_to_numpy(variable.value) for variable in variables]
-    sums = team.total(np.zeros(len(mine)) if spare else np.array(mine, "float64"))
+    flat = np.concatenate([np.ravel(array).astype("float64") for array in mine])
+    total = team.total(np.zeros_like(flat) if spare else flat)
+    sums = np.split(total, np.cumsum([array.size for array in mine])[:-1])
     places = {id(variable): index for index, variable in enumerate(variables)}
     for high, low in _pairs(model):
         both = sums[places[id(high)]] + sums[places[id(low)]]
-        sums[places[id(high)]] = np.float32(both)
-        sums[places[id(low)]] = both - np.float32(both)
-    return [np.asarray(value, array.dtype) for value, array in zip(sums, mine, strict=True)]
+        sums[places[id(high)]] = both.astype("float32")
+        sums[places[id(low)]] = both - both.astype("float32")
+    both_of = zip(sums, mine, strict=True)
+    return [np.asarray(value, array.dtype).reshape(array.shape) for value, array in both_of]
 
 
 def _pairs(model: Any) -> list[Any]:
@@ -113,6 +116,11 @@ def check_shareable(model: Any) -> None:
     Raises:
         UsageError: an optimizer whose gradients are not averaged.
     """
+    if inside(model.optimizer) is not model.optimizer:
+        raise UsageError(
+            "dtype: must not scale the loss in several processes, found "
+            f"{model.dtype_policy.name}; choose mixed_bfloat16 or float32"
+        )
     if not isinstance(model.optimizer, GuardedOptimizer):
         raise UsageError(
             "optimizer: must be one of kseq.clipped_optimizer to train in several processes, "

@@ -8,11 +8,12 @@ from typing import Any
 
 from kseq.checks import shown
 from kseq.errors import DataError, UsageError
-from kseq.nn.regularization import changed_names
 
 
 def settings_of(model: Any, batches: Any) -> dict[str, Any]:
     """Return what must stay the same for a training to go on, as plain JSON values."""
+    from kseq.nn.regularization import changed_names  # and Keras with it
+
     config = model.get_config()
     # Half precision has Keras's optimizer that scales the loss around the one that steps.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
@@ -81,7 +82,7 @@ def _averaging_of(optimizer: Any) -> dict[str, int]:
 def _text_of(corpus: Any) -> dict[str, Any]:
     names = ("sha256", "level", "cleaning", "separator", "start")
     # Weights may mix the same documents into as many tokens in another order.
-    names += ("pieces", "held_out") if corpus.held_out else ()
+    names += ("pieces", "held_out") if corpus.held_out or len(corpus.documents) > 1 else ()
     return {name: corpus.provenance[name] for name in names}
 
 

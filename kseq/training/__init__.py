@@ -15,7 +15,7 @@ import keras
 from kseq.backend.processes import joined
 from kseq.checks import one_of, positive_int
 from kseq.data import windows
-from kseq.nn.averaging import JudgeAverage, take_average
+from kseq.nn.averaging import JudgeAverage, begin_anew, take_average
 from kseq.nn.batches import RestOfEpoch, SequentialBatches
 from kseq.runs.folder import RunFolder
 from kseq.runs.records import Record, Run
@@ -52,9 +52,10 @@ def train(
     With a run folder, a training that is stopped in whatever way and resumed ends with the
     weights, records and texts of one that was not, to the bit: same versions, engine, threads and
     device.  Ctrl-C and SIGTERM then wait for the end of the step and leave a checkpoint of it,
-    the second of them acts at once; after a SIGKILL what was trained since the last checkpoint is
-    trained again.  A run may go on on another engine, in the middle of an epoch too: with the same
-    weights, optimizer, schedule and data, but to rounding, and with other draws of dropout.
+    the second of them acts at once (of several processes all stop at the same step); after a
+    SIGKILL what was trained since the last checkpoint is trained again.  A run may go on on another
+    engine, in the middle of an epoch too: with the same weights, optimizer, schedule and data, but
+    to rounding, and with other draws of dropout.
 
     Started by `torchrun`, the processes train one model together, each on its rows of the batches
     (`kseq.nn.sharing`); the first of them reports and saves.  They may resume in another number.
@@ -110,6 +111,8 @@ def train(
             start = begun(folder, settings_of(model, batches), resume, team)
             if start:
                 checkpointing.go_on_from(start)
+            else:
+                begin_anew(model)
             added = [JudgeAverage(), keeper, *callbacks, *([checkpointing] if keeps else [])]
             share = Share(checkpointing, batches, held_out_batches(validation, batches))
             _fit(checkpointing, share, [*share.callbacks, *added])

@@ -29,7 +29,7 @@ class Share:
         set_apart(model, team.place.rank)
         self.batches = RowsOfBatches(batches, team.place)
         if hasattr(validation, "from_first_token"):
-            self.validation = RowsOfBatches(validation, team.place)
+            self.validation = RowsOfBatches(validation.from_first_token(), team.place)
         add_up = AddUp(team, self.batches, self.validation, done=checkpointing.cursor.batch)
         self.callbacks = [add_up, Wishes(checkpointing)]
 

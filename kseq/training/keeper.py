@@ -173,9 +173,11 @@ def _check_constant(optimizer: Any) -> None:
 
 def _check_learning(record: Record, vocab_size: int) -> None:
     most = DIVERGED * max(1.0, math.log(vocab_size))
-    if not record["loss"] <= most:
+    # Penalties of the weights and outputs are in the loss alone.
+    nats = math.log(record["perplexity"]) if record.get("perplexity", 0) > 0 else record["loss"]
+    if not (math.isfinite(record["loss"]) and nats <= most):
         raise NumericalError(
             f"loss: must stay finite and near or below guessing ({math.log(vocab_size):.1f} nats), "
-            f"found {record['loss']:.3g} in epoch {record['epoch']} "
+            f"found {nats:.3g} in epoch {record['epoch']} "
             f"({record['skipped_steps']} steps skipped); lower the learning rate"
         )

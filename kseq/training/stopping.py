@@ -43,7 +43,7 @@ class Stop:
         """Do now what the signal that was asked for does: raise, as a rule."""
         if self.asked is None:
             return
-        number, self.asked = self.asked, None
+        number, self.asked, self.wished = self.asked, None, None
         self.restore()
         if self._before.get(number) is signal.SIG_DFL:
             # The system would end the process here, with a lock left behind.
