@@ -214,3 +214,17 @@ def test_cuts_of_each_are_where_a_person_expects():
         [(0, 29), (100, 158)],
         [(29, 100), (158, 300)],
     )
+
+
+def test_a_text_without_tokens_is_refused_among_others_too(tmp_path):
+    for name, content in (("words.txt", "some words"), ("digits.txt", "12 34")):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=r"^digits\.txt: must have tokens at level 'char' after"):
+        load_corpus([tmp_path / "words.txt", tmp_path / "digits.txt"], cleaning="d2l")
+
+
+def test_a_mixture_is_not_split(tmp_path):
+    mixture = Corpus.from_text("to be or not to be " * 5).mixed([2.5])
+    for each in (False, True):
+        with pytest.raises(UsageError, match="split first, then mix"):
+            mixture.split(0.6, each=each)

@@ -160,3 +160,8 @@ def test_what_cannot_be_counted_or_judged():
         NgramModel([0, 1], 1).probabilities([1, -1])
     with pytest.raises(DataError, match=r"ids: must have at least 2 tokens"):
         NgramModel([0, 1], 2).perplexity([1])
+
+
+def test_ids_that_are_no_whole_numbers_are_refused():
+    with pytest.raises(DataError, match="train: must be whole numbers, found float64"):
+        NgramModel(np.array([0.2, 1.9, 0.7]), 1)

@@ -6,6 +6,7 @@ import argparse
 import math
 from typing import Any
 
+from kseq.checks import shown_path
 from kseq.cli.engine import on_device
 from kseq.cli.printing import print_report
 from kseq.cli.texts import evaluation_texts
@@ -79,7 +80,7 @@ def measured_each(
 def documents_in_words(documents: list[dict[str, Any]]) -> list[str]:
     """Return a table of documents, or nothing where there is none."""
     rows = [
-        f"{each['name'][:40]:40}{each['tokens']:>11,}{each['perplexity']:12.3f}"
+        f"{shown_path(each['name'], 40):40}{each['tokens']:>11,}{each['perplexity']:12.3f}"
         f"{each['bits_per_token']:10.4f}"
         for each in documents
     ]

@@ -29,6 +29,7 @@ from kseq.data.sources import (
     find_sources,
 )
 from kseq.data.vocab import Vocab
+from kseq.errors import DataError
 
 MOST_INT32_TOKENS = 2**26
 # What a model file takes for a name.
@@ -257,7 +258,18 @@ def _made(
 ) -> Corpus:
     """Read texts that come in pieces, one after the other, feeding their bytes to `digest`."""
     coded, stops = how.coded_documents(texts, "+".join(names))
+    _require_tokens(names, stops, how)
     return _corpus_of(coded, names, stops, digest.hexdigest(), how, bounds, edition)
+
+
+def _require_tokens(names: Sequence[str], stops: Sequence[int], how: Preparation) -> None:
+    """Refuse a text of several that has none: alone it would be refused too."""
+    for name, start, stop in zip(names, [0, *stops], stops, strict=False):
+        if start == stop:
+            raise DataError(
+                f"{name}: must have tokens at level {how.level!r} after cleaning "
+                f"{how.cleaning!r}, found none; leave it out, or choose another cleaning"
+            )
 
 
 def _corpus_of(

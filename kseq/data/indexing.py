@@ -107,7 +107,7 @@ class _Indexing:
             symbols = list(self.codes.symbols())
             self.cache.add(path, sha256, symbols, self.counts.tolist())
         except BaseException:
-            if not self.kept:
+            if not (self.kept and self.cache.can_be_read_again):
                 self.cache.remove_partial()
             raise
         self.cache.remove_partial()

@@ -185,13 +185,17 @@ def _discount(counts: np.ndarray) -> float:
 
 
 def _ids(source: Any, least: int, name: str) -> np.ndarray:
-    ids = np.asarray(getattr(source, "ids", source), np.int64)
+    ids = np.asarray(getattr(source, "ids", source))
+    if ids.dtype.kind not in "iu":
+        raise DataError(
+            f"{name}: must be whole numbers, found {ids.dtype}; pass a corpus, or token ids"
+        )
     if ids.ndim != 1 or len(ids) < least:
         raise DataError(
             f"{name}: must have at least {least} tokens in one dimension for runs of {least}, "
             f"found shape {ids.shape}; pass a longer text or lower n"
         )
-    return ids
+    return ids.astype(np.int64)
 
 
 def _require_below(ids: np.ndarray, vocab_size: int, name: str) -> None:
