@@ -8,7 +8,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # These belong to one engine each, and cannot be imported without it.
-ENGINE_ROOMS = ("kseq.backend.on_torch", "kseq.backend.on_jax", "kseq.backend.on_tensorflow")
+ENGINE_ROOMS = (
+    "kseq.backend.on_torch",
+    "kseq.backend.on_jax",
+    "kseq.backend.on_tensorflow",
+    "kseq.backend.jax_devices",
+    "kseq.backend.tensorflow_feeding",
+)
 
 
 def module_names():

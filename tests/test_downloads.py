@@ -358,11 +358,26 @@ def message_of(call):
 
 
 @pytest.fixture
-def open_path(tmp_path):
+def open_path(tmp_path, tmp_path_factory):
     """Let others pass through the folders above: pytest makes them for one user alone."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    base = tmp_path_factory.getbasetemp()
+    shared = {base, base.parent} if "PYTEST_XDIST_WORKER" in os.environ else {base}
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == tmp_path or folder in shared or folder.name.startswith("pytest-"):
+            folder.chmod(0o755)
     return tmp_path
+
+
+@pytest.mark.engine("torch")
+def test_a_folder_behind_one_that_nobody_may_pass_is_told(text, open_path):
+    behind = open_path / "shut" / "given"
+    behind.mkdir(parents=True)
+    behind.parent.chmod(0o000)
+    said = as_nobody(lambda: message_of(lambda: find_text(text, behind)))
+    behind.parent.chmod(0o755)
+    assert said == (
+        f"{shown_path(behind)}: must be a folder with texts, found none there; check --data-dir"
+    )
 
 
 @pytest.mark.engine("torch")

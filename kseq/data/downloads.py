@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,9 +152,15 @@ def cache_folder() -> Path:
         ) from error
 
 
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError):  # in a folder that cannot be looked into
+        return path.is_dir()
+    return False
+
+
 def _folders(data_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
     if data_dir is not None:
-        if not Path(data_dir).is_dir():
+        if not _is_folder(Path(data_dir)):
             raise FileError(
                 f"{shown_path(data_dir)}: must be a folder with texts, found none there; "
                 "check --data-dir"
