@@ -59,7 +59,7 @@ class _ReadsAhead(keras.Model):
     """One-hot tokens -> bidirectional LSTMs -> logits (B, T, V), float32."""
 
     def __init__(self, vocab_size: int, units: int, num_layers: int, seed: int) -> None:
-        super().__init__()
+        super().__init__(name="reads_ahead")  # TensorFlow takes no name that begins with "_"
         draw = Draw("keras", seed)
         self.vocab_size = vocab_size
         self.halves = [_both_ways(units, draw) for _ in range(num_layers)]
