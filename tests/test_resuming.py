@@ -355,7 +355,7 @@ def test_a_run_without_a_whole_checkpoint_is_refused_and_left_as_it_is(random, t
 def test_weights_that_are_not_finite_are_no_place_to_go_on_from(tmp_path):
     class Spoil(Ask):
         def ask(self):
-            # A guarded optimizer never does this.  On JAX asking for the model brings it up to date.
+            # A guarded optimizer never does this.  On JAX asking for the model updates it.
             model = self.model
             model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
 
