@@ -145,6 +145,8 @@ def outcome(read, path):
         return read(path)
     except KseqError as error:
         message = str(error)
+        # A long path is cut in its middle.
+        assert message.startswith(str(path)[:15]), message
         assert f"/{path.name}: " in message, message
         assert "\n" not in message
         assert len(message) <= 300

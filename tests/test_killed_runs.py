@@ -26,8 +26,8 @@ def killed(runs):
 def is_same(found, runs):
     assert (found["runs"], found["same"], found["different"]) == (runs, runs, [])
     assert found["steps_lost_beyond_the_interval"] <= 0
-    # On a busy machine a signal may come when a training has ended.
-    assert sum(found["kills"].values()) > 0 or runs <= 4
+    # On a busy machine the signal of a single run may come when the training has ended.
+    assert sum(found["kills"].values()) > 0 or runs == 1
 
 
 def test_killed_trainings_end_as_if_they_were_not(request, engine):
