@@ -1,5 +1,6 @@
 """Engines, devices, and what only a process of its own can show: pipes, signals, locales."""
 
+import gc
 import importlib
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -180,6 +182,32 @@ def test_a_full_memory_asks_for_a_smaller_batch(error, monkeypatch):
 def test_any_other_error_is_one_line_too(error, code, words, monkeypatch):
     monkeypatch.setattr("kseq.saving.inspect_model", lambda _: (_ for _ in ()).throw(error))
     assert words in refused(code, "inspect", "run/model.keras")
+
+
+class Reader:
+    """What keeps itself alive until the garbage collector comes by."""
+
+    def __init__(self):
+        self.itself = self
+
+
+@pytest.mark.parametrize(("ended", "code"), [(KeyboardInterrupt, 130), (OSError, 5)])
+def test_what_a_command_was_reading_with_is_gone_before_its_last_word(ended, code, monkeypatch):
+    """TensorFlow's iterators complain on standard error where they outlive Python."""
+    readers = []
+
+    def inspect_model(_):
+        reader = Reader()
+        readers.append(weakref.ref(reader))
+        raise ended
+
+    monkeypatch.setattr("kseq.saving.inspect_model", inspect_model)
+    gc.disable()
+    try:
+        assert kseq("inspect", "run/model.keras").code == code
+        assert readers[0]() is None
+    finally:
+        gc.enable()
 
 
 # Processes

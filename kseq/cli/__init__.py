@@ -7,6 +7,7 @@ of ours, 2 usage, 3 bad data, 4 bad model file, 5 file system or network, 6 nume
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -33,21 +34,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the console script calls this."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _prepare_streams()
+    ending = _ending_of(arguments)
+    return _end(*ending) if ending else 0
+
+
+def _ending_of(arguments: list[str]) -> tuple[int, str] | None:
+    """Run one command; return the exit code and what to say where it did not come to its end."""
     try:
         with _own_signals_and_warnings():
             _run(arguments)
-        return 0
+        return None
     except KeyboardInterrupt:
-        return _end(130, interrupted("stopped by Ctrl-C", arguments) if speaks() else "")
+        return 130, interrupted("stopped by Ctrl-C", arguments) if speaks() else ""
     except Terminated:
-        return _end(143, interrupted("asked to end", arguments) if speaks() else "")
+        return 143, interrupted("asked to end", arguments) if speaks() else ""
     except BrokenPipeError:
-        return _end(0, "")
+        return 0, ""
     except Exception as error:
         if "--debug" in arguments:
             raise
         code, message = explained(error)
-        return _end(code, message if speaks(error) else "")
+        return code, message if speaks(error) else ""
 
 
 def _run(arguments: list[str]) -> None:
@@ -66,6 +73,9 @@ def _run(arguments: list[str]) -> None:
 
 def _end(code: int, message: str) -> int:
     _forget_unwritten_output()
+    # What the command was reading batches with is in cycles, and TensorFlow's complains on
+    # standard error where it is still there when Python ends.
+    gc.collect()
     if message:
         with suppress(OSError):
             print(one_line(message), file=sys.stderr)
