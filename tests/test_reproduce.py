@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from kseq.cli import main, reproduce
 from kseq.cli.options import parse
 from kseq.errors import DataError, UsageError
-from kseq.experiments.published import ROWS, VERDICTS
+from kseq.experiments.published import ROWS
 from kseq.experiments.recipes import RECIPES
+from kseq.experiments.rows import VERDICTS
 
 pytestmark = pytest.mark.engine("torch")
 
@@ -91,6 +92,18 @@ def test_a_row_is_run_judged_and_kept(rows, capsys):
     assert "| missed |" in table[3]
 
 
+def test_each_of_several_books_is_shown_with_its_own_value(rows, monkeypatch, capsys):
+    both = "train story story --units 4 --num-layers 1 --batch-size 64 --epochs 1"
+    row = replace(reproduce.ROWS["one"], command=both, value=("held_out", "perplexity"))
+    monkeypatch.setitem(reproduce.ROWS, "one", row)
+    assert run("one", "--out", rows, "--quiet") == 0
+    books = json.loads((rows / "results.json").read_text())["one"]["report"]["held_out"]
+    own = [f"{each['perplexity']:.4g}" for each in books["documents"]]
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()[2:4]]
+    assert shown == [["story", value] for value in own]
+    assert f"(story {own[0]}; story {own[1]})" in (rows / "results.md").read_text()
+
+
 def test_results_are_added_to_and_shown(rows, capsys):
     assert run("--quick", "--out", rows, "--quiet") == 0
     assert run("two", "--out", rows, "--quiet", "--seed", 3) == 0
@@ -108,7 +121,17 @@ def test_nothing_is_run_or_written_to_show_the_rows(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"one": {}}', '{"one": {"value": "much"}}', "7"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"one": {}}',
+        '{"one": {"value": "much"}}',
+        "7",
+        '{"one": {"value": 1, "seconds": 1, "report": {"held_out": {"documents": [7]}}}}',
+    ],
+)
 def test_results_that_are_not_ours_are_refused_and_kept(rows, content, capsys):
     rows.mkdir()
     (rows / "results.json").write_text(content)
@@ -178,7 +201,7 @@ def test_the_table_in_the_readme_has_the_rows_as_they_are():
         if name in told:
             cells = [cell.strip() for cell in told[name].strip("|").split("|")]
             assert cells[1:4] == [row.what, row.source, row.published]
-            assert cells[7] == row.judge(float(cells[6]))
+            assert cells[7] == row.judge(float(cells[6].split()[0]))
 
 
 def test_a_broken_value_names_the_file(tmp_path):

@@ -17,7 +17,8 @@ from kseq.cli.progress import clock
 from kseq.data.files import made_folder, write_text
 from kseq.data.sources import find_sources
 from kseq.errors import DataError, UsageError
-from kseq.experiments.published import ROWS, Row
+from kseq.experiments.published import ROWS
+from kseq.experiments.rows import Row
 from kseq.runs.checkpoints import checkpoint_files
 from kseq.version import __version__
 
@@ -94,6 +95,7 @@ def _checked(name: str, result: dict[str, Any]) -> dict[str, Any]:
     seconds = float(result["seconds"])
     if not math.isfinite(seconds):
         raise ValueError(f"seconds {seconds}")
+    _parts(result)
     return {**result, "value": value, "seconds": seconds, "verdict": ROWS[name].judge(value)}
 
 
@@ -196,6 +198,7 @@ def _in_words(names: tuple[str, ...], results: Results) -> str:
         row, ours = ROWS[name], results.get(name)
         value, verdict, seconds = _own(ours) if ours else ("", "", f"~{clock(row.seconds)}")
         lines.append(_line(name, row.published, value, verdict, seconds, row.measure))
+        lines += [_line(f"  {part}", "", own, "", "", "") for part, own in _parts(ours)]
     if not results:
         lines += ["", "kseq reproduce ROW ... runs rows, --quick those of ten minutes, --all all"]
     return "\n".join(lines)
@@ -204,6 +207,12 @@ def _in_words(names: tuple[str, ...], results: Results) -> str:
 def _own(ours: dict[str, Any]) -> tuple[str, str, str]:
     time_it_took = "resumed" if ours.get("resumed") else clock(ours["seconds"])
     return f"{ours['value']:.4g}", ours["verdict"], time_it_took
+
+
+def _parts(ours: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the held-out perplexity of each document, where a row is of several."""
+    held_out = (ours or {}).get("report", {}).get("held_out") or {}
+    return [(each["name"], f"{each['perplexity']:.4g}") for each in held_out.get("documents", ())]
 
 
 def _line(name: str, published: str, value: str, verdict: str, seconds: str, measure: str) -> str:
@@ -225,5 +234,7 @@ def _table_row(name: str, row: Row, ours: dict[str, Any]) -> str:
     value, verdict, seconds = _own(ours)
     low, high = row.band
     band = f"at most {high:g}" if low == high else f"{low:g} - {high:g}"
+    parts = "; ".join(map(" ".join, _parts(ours)))
+    value += f" ({parts})" if parts else ""
     cells = (row.what, row.source, row.published, row.measure, f"{band} ({row.why})", value)
     return f"| `{name}` | {' | '.join(cells)} | {verdict} | {seconds}, {ours.get('seed')} |"

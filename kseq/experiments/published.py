@@ -1,72 +1,14 @@
-"""Published results, and the commands that produce ours: one row each, judged by a stated band.
-
-A row's command is what a user would type; what it reports is compared with what was published.
-Lower is better in every row.
-"""
+"""Published results, and the commands that produce ours: one row each, judged by a stated band."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-VERDICTS = ("reproduced", "better", "missed")
+from kseq.experiments.rows import Row
 
 _BOOK = "Dive into Deep Learning"
 _ROUNDED = "published with one decimal; stochastic gradient descent at so high a rate jumps"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A published result.
-
-    what: the model, in words.
-    source: where it was published.
-    published: as its source says it.
-    measure: what is compared.
-    band: own values from the first to the second reproduce it; why: where the band is from.
-    command: the words after `kseq`, without --run-dir and --seed.
-    value: where the report of the command has the own value.
-    seconds: what it takes on two cores, about.
-    quick: whether `kseq reproduce --quick` runs it.
-    """
-
-    what: str
-    source: str
-    published: str
-    measure: str
-    band: tuple[float, float]
-    why: str
-    command: str
-    value: tuple[str, ...]
-    seconds: int
-    quick: bool = False
-
-    def judge(self, value: float) -> str:
-        """Return "reproduced", "better" or "missed".
-
-        Example:
-            >>> ROWS["d2l-9.2"].judge(1.05), ROWS["d2l-9.2"].judge(3.0)
-            ('reproduced', 'missed')
-        """
-        low, high = self.band
-        if not math.isfinite(value) or value > high:
-            return "missed"
-        return "better" if value < low else "reproduced"
-
-    def value_in(self, report: Any) -> float:
-        """Return the own value from the report of the command."""
-        for name in self.value:
-            report = report[name]
-        return float(report)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what was published, as plain JSON values."""
-        names = ("what", "source", "published", "measure", "why", "seconds", "quick")
-        plain = {name: getattr(self, name) for name in names}
-        return plain | {"band": list(self.band), "command": f"kseq {self.command}"}
-
-
+_CLAIM = "a public notebook, which claims both books of H. G. Wells"
 # 10,000 characters, 500 epochs, the lines joined as the book joins them, its initial weights.
 _TEXT = "train time_machine --max-tokens 10000 --valid 10000 --separator= --keep last"
 _SGD = "--optimizer sgd --epochs 500"
@@ -248,6 +190,29 @@ ROWS: dict[str, Row] = {
         ("mse_after", "lstm"),
         10,
         quick=True,
+    ),
+    "wells-10000": Row(
+        "LSTM 2 x 256 on 10,000 raw characters of The Time Machine, as that notebook in fact did",
+        _CLAIM,
+        "1.0",
+        "training perplexity, median of the last 20 epochs",
+        (1.0, 1.1),
+        _ROUNDED,
+        "train time_machine --cleaning none --max-tokens 10000 --valid 10000 --keep last "
+        f"--init torch {_SGD} --cell lstm --num-layers 2 --learning-rate 2",
+        ("training", "settled_perplexity"),
+        200,
+    ),
+    "wells-both": Row(
+        "LSTM 2 x 256 on nine tenths of The Time Machine and of The War of the Worlds",
+        _CLAIM,
+        "1.0",
+        "held-out perplexity, the last tenth of both books",
+        (1.0, 1.1),
+        "what was claimed of both",
+        "train time_machine war_of_the_worlds --cleaning d2l --keep last --dropout 0.3 --epochs 10",
+        ("held_out", "perplexity"),
+        300,
     ),
     "char-rnn": _shakespeare_row(
         "LSTM 2 x 128, 50 epochs, the default of char-rnn",
