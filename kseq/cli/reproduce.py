@@ -216,7 +216,9 @@ def _parts(ours: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _line(name: str, published: str, value: str, verdict: str, seconds: str, measure: str) -> str:
-    start = f"{name:22}{shown_path(published, 24):26}{value:>9}  {verdict:12}{seconds:>8}"
+    start = (
+        f"{name:22}{published and shown_path(published, 24):26}{value:>9}  {verdict:12}{seconds:>8}"
+    )
     return f"{start}  {measure}".rstrip()
 
 
