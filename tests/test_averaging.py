@@ -117,6 +117,30 @@ def test_a_training_judges_keeps_and_saves_the_mean(tmp_path):
     assert loaded.optimizer.nonmonotone == 1
 
 
+def test_patience_is_for_the_mean(tmp_path):
+    _, run = trained(tmp_path / "patient", epochs=30, patience=1)
+    averaged = [record["averaged"] for record in run.records]
+    begun = averaged.index(True)
+    assert begun > 1
+    assert all(averaged[begun:])
+    losses = [record["val_loss"] for record in run.records]
+    assert is_stuck(losses[:begun], 1)
+    assert run.stopped_early
+    assert len(losses) - max(run.best_epoch, begun) == 1
+
+
+def test_other_optimizers_say_nothing_of_a_mean():
+    model = tiny("gru", seed=1)
+    model.compile()
+    run = kseq.train(model, kseq.SequentialBatches(*BATCHES), 1)
+    assert "averaged" not in run.records[0]
+
+
+def test_samples_on_the_way_are_of_the_mean():
+    model, run = trained(prompts=["a"], sample_every=1)
+    assert run.records[-1]["samples"] == model.generate(["a"], 50)
+
+
 def test_the_best_weights_are_those_that_were_judged():
     model, run = trained(keep="best")
     judged = model.evaluate(kseq.SequentialBatches(draw_ids(60, 1), 2, 5), verbose=0)

@@ -8,7 +8,8 @@ Source: Merity, Keskar and Socher, arXiv:1708.02182, algorithm 1 (NT-ASGD).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -32,17 +33,31 @@ def is_stuck(losses: Sequence[float], nonmonotone: int) -> bool:
 
 def start_when_stuck(optimizer: Any, losses: Sequence[float]) -> None:
     """Begin the mean after the epoch whose loss is the last of `losses`, if it is time."""
-    optimizer = inside(optimizer)
-    if not isinstance(optimizer, ClippedASGD) or _as_int(optimizer.averaged_steps) >= 0:
+    if not _is_averaged(optimizer) or _as_int(inside(optimizer).averaged_steps) >= 0:
         return
-    if is_stuck(losses, optimizer.nonmonotone):
-        optimizer.start_averaging()
+    if is_stuck(losses, inside(optimizer).nonmonotone):
+        inside(optimizer).start_averaging()
 
 
 def averaged_weights(model: Any) -> list[np.ndarray]:
     """Return a model's weights as `get_weights` does, the mean of those that are averaged."""
     means = {} if _is_exchanged(model) else {id(w): mean for w, mean in _pairs(model)}
     return [_as_array(means.get(id(weight), weight)) for weight in model.weights]
+
+
+def averaging_of(model: Any) -> dict[str, bool]:
+    """Return {"averaged": whether it is the mean that is judged}; {} where nothing is averaged."""
+    return {"averaged": bool(_pairs(model))} if _is_averaged(model.optimizer) else {}
+
+
+@contextmanager
+def mean_in_model(model: Any) -> Iterator[None]:
+    """Give a model the mean of its weights while the block runs, if there is one."""
+    JudgeAverage.exchanged(model)
+    try:
+        yield
+    finally:
+        JudgeAverage.restored(model)
 
 
 def begin_anew(model: Any) -> None:
@@ -72,11 +87,16 @@ class JudgeAverage(keras.callbacks.Callback):
         self.restored(self.model)
 
     def on_test_begin(self, logs: Any = None) -> None:
-        if not _is_exchanged(self.model):
-            _exchange(self.model)
+        self.exchanged(self.model)
 
     def on_test_end(self, logs: Any = None) -> None:
         self.restored(self.model)
+
+    @staticmethod
+    def exchanged(model: Any) -> None:
+        """Give a model the means, unless it has them."""
+        if not _is_exchanged(model):
+            _exchange(model)
 
     @staticmethod
     def restored(model: Any) -> None:
@@ -85,10 +105,14 @@ class JudgeAverage(keras.callbacks.Callback):
             _exchange(model)
 
 
+def _is_averaged(optimizer: Any) -> bool:
+    return isinstance(inside(optimizer), ClippedASGD)
+
+
 def _pairs(model: Any) -> list[tuple[Any, Any]]:
     """Return each averaged weight with its mean; none before there is a mean."""
     optimizer = inside(model.optimizer)
-    if not isinstance(optimizer, ClippedASGD) or not optimizer.built:
+    if not _is_averaged(optimizer) or not optimizer.built:
         return []
     begun = _as_int(optimizer.averaged_steps) > 0
     variables, averages = optimizer._trainable_variables, optimizer.averages

@@ -160,9 +160,8 @@ class ClippedASGD(ClippedSGD):
     since the averaging began.  `kseq.train` begins it after the first epoch whose held-out loss is
     above the best of all but the `nonmonotone` epochs before it, and from then on judges, keeps
     and saves the mean, while the steps go on from the weights themselves; without held-out text
-    it goes by the training loss, which is of the weights themselves.  Patience that runs out
-    before ends the training without a mean.  Elsewhere
-    `start_averaging` begins it, and the mean is in `averages`.
+    it goes by the training loss, which is of the weights themselves.  Patience counts from there
+    on.  Elsewhere `start_averaging` begins it, and the mean is in `averages`.
 
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992);
     Merity, Keskar and Socher, arXiv:1708.02182, section 3 (NT-ASGD).

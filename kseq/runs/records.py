@@ -15,7 +15,8 @@ class Run:
 
     records: one dictionary an epoch: epoch (from 1), loss (nats per token), perplexity,
         learning_rate, tokens_per_second, seconds, seconds_left, skipped_steps, with held-out text
-        val_loss and val_perplexity, and at times samples.
+        val_loss and val_perplexity, with averaged SGD averaged (whether the mean was judged), and
+        at times samples.
     stopped_early: whether patience ran out before the last epoch.
 
     Example:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kseq.checks import non_negative_int, positive_int
 from kseq.errors import NumericalError, UsageError
-from kseq.nn.averaging import averaged_weights, start_when_stuck
+from kseq.nn.averaging import averaged_weights, averaging_of, mean_in_model, start_when_stuck
 from kseq.nn.optimizers import inside, skipped_steps
 from kseq.nn.watching import StepWatch
 from kseq.runs.records import Record, Run, judged
@@ -131,9 +131,11 @@ class Keeper(keras.callbacks.Callback):
             "seconds": now - self.began,
             "seconds_left": self._seconds_left(epoch, now - self.began),
             "skipped_steps": skipped_steps(self.trained.optimizer),
+            **averaging_of(self.trained),
         }
         if self.prompts and self.sample_every and (epoch + 1) % self.sample_every == 0:
-            record["samples"] = self.trained.generate(self.prompts, 50)
+            with mean_in_model(self.trained):
+                record["samples"] = self.trained.generate(self.prompts, 50)
         return record
 
     def _now(self) -> float:
@@ -146,8 +148,12 @@ class Keeper(keras.callbacks.Callback):
         return float(np.median(recent)) * (self.epochs - epoch - 1)
 
     def _is_out_of_patience(self) -> bool:
-        done = len(self.run.records)
-        return self.patience is not None and done - self.run.best_epoch >= self.patience
+        if self.patience is None:
+            return False
+        # No gain is what begins a mean: patience is for the mean, where there is to be one.
+        waited_for_mean = sum(not record.get("averaged", True) for record in self.run.records)
+        latest = max(self.run.best_epoch, waited_for_mean)
+        return len(self.run.records) - latest >= self.patience
 
     def _note_stop(self) -> None:
         epochs_are_left = len(self.run.records) < self.epochs
