@@ -53,6 +53,20 @@ def test_what_is_not_here_is_not_fetched(here):
     assert not (here / "cache").exists()
 
 
+def test_a_file_that_cannot_be_read_is_not_called_another(here, data_dir, monkeypatch):
+    shutil.copy(data_dir / "timemachine.txt", here)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "timemachine.txt")
+
+    monkeypatch.setattr(downloads.hashlib, "file_digest", refuse)
+    assert listed("--data-dir", ".")["time_machine"]["state"] == "unreadable"
+    assert (
+        "timemachine.txt cannot be read: see its permissions"
+        in works("corpora", "--data-dir", ".").out
+    )
+
+
 def test_a_file_of_other_contents_is_told(here, data_dir):
     (here / "timemachine.txt").write_text("another")
     shutil.copy(data_dir / "tinyshakespeare.txt", here)

@@ -25,6 +25,7 @@ def _row(entry: Entry) -> str:
         + {
             "here": str(entry.path),
             "missing": "not here: downloaded when it is first used",
+            "unreadable": f"{entry.path} cannot be read: see its permissions",
             "wrong": f"{entry.path} has other contents: remove it, or load it by its path",
         }[entry.state]
     )

@@ -23,7 +23,7 @@ class Entry:
         edition: which one it is.
         cleaning: what it gets unless the user says.
         path: where it is here, or None.
-        state: "here", "missing", or "wrong": a file of its name has other contents.
+        state: "here", "missing", "wrong" (a file of its name has other contents), or "unreadable".
     """
 
     name: str
@@ -87,6 +87,6 @@ def _entry(text: NamedText, data_dir: str | os.PathLike[str] | None) -> Entry:
 def _state(path: Path, text: NamedText) -> str:
     try:
         verified(path, text)
-    except FileError:
-        return "wrong"
+    except FileError as error:
+        return "unreadable" if isinstance(error.__cause__, OSError) else "wrong"
     return "here"
