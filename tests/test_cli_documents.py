@@ -44,6 +44,25 @@ def test_a_model_is_judged_on_what_each_of_its_texts_held_out(texts):
     assert f"tokens  fox.txt 0 to {int(texts[0] * 0.9):,}; owl.txt {texts[0]:,} to" in said
 
 
+def test_half_of_a_text_is_judged_on_what_its_training_part_left(texts):
+    words = ("train", "fox.txt", "--mix", "0.5", *QUICK, "--json", "--run-dir", "r")
+    trained = works(*words).report
+    judged = works("evaluate", "r/model.keras", "--json", "--batch-size=4", "--num-steps=10").report
+    facts = kseq.inspect_model("r/model.keras")["provenance"]["corpus"]
+    cut = int(texts[0] * 0.9)
+    assert facts["pieces"] == [0, cut // 2]
+    assert facts["held_out"] == [cut, facts["total"]]
+    assert judged["tokens"] == trained["held_out"]["tokens"]
+    assert judged["perplexity"] == pytest.approx(trained["held_out"]["perplexity"], rel=1e-6)
+
+
+def test_a_mixture_of_the_first_tokens_is_judged_on_those_that_follow():
+    words = ("fox.txt", "owl.txt", "--mix", "0.5,1", "--max-tokens", "600", "--valid", "150")
+    works("train", *words, *QUICK, "--run-dir", "r")
+    facts = kseq.inspect_model("r/model.keras")["provenance"]["corpus"]
+    assert facts["held_out"] == [600, facts["total"]]
+
+
 def test_each_document_is_judged_as_if_it_were_alone():
     works("train", "fox.txt", *QUICK, "--run-dir", "r")
     both = works("evaluate", "r/model.keras", "fox.txt", "owl.txt", "--json").report

@@ -51,7 +51,8 @@ class Corpus(Parts):
         part: "whole", "training" or "validation".
         start, total: this corpus begins with token `start` of a text of `total`.
         documents: its texts, and where each stands; see `kseq.data.documents.Document`.
-        held_out: where in the whole text the tokens lie that `split(each=True)` held out.
+        held_out: where in the whole text the tokens lie that `split(each=True)` held out, or that
+            follow the part of which this is a mixture.
         min_freq, max_vocab: the bounds given to its vocabulary, kept by `split`.
 
     Example:

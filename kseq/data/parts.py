@@ -31,6 +31,7 @@ class Parts:
         held_out: tuple[Range, ...]
         part: str
         start: int
+        total: int
         min_freq: int
         max_vocab: int | None
 
@@ -143,7 +144,13 @@ class Parts:
             >>> [len(document) for document in train.mixed([1.5, 1]).documents]
             [25896, 25896, 12948]
         """
-        return self.pieces(mixed_ranges(self.documents, weights), "training")
+        mixture = self.pieces(mixed_ranges(self.documents, weights), "training")
+        return replace(mixture, held_out=self.held_out or self._following())
+
+    def _following(self) -> tuple[Range, ...]:
+        """Return where the tokens after this part stand in the whole text, if there are any."""
+        stop = max(document.piece[1] for document in self.documents)
+        return ((stop, self.total),) if stop < self.total else ()
 
     def by_document(self) -> list[Self]:
         """Return a corpus for each document, called as it is, under the same vocabulary.
