@@ -34,6 +34,15 @@ def test_ids_on_the_disk_train_and_evaluate_the_same_model(batches):
     assert judged["floors"] == expected["floors"]
 
 
+def test_the_end_is_told_even_where_nobody_knew_how_much_there_is(monkeypatch):
+    told = []
+    monkeypatch.setattr(IndexProgress, "__call__", lambda _, *figures: told.append(figures))
+    text = Path("fox.txt").read_bytes()
+    words = ("train", "-", *TINY[:-1], "--epochs", "1", "--run-dir", "disk", "--cache-dir", "ids")
+    works(*words, stdin=text)
+    assert told == [(len(text), None), (len(text), len(text))]
+
+
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 0.0

@@ -76,6 +76,7 @@ def _found_or_made(
         digest = _Digest(cache.size, progress)
         for _ in chunks_of(texts, encoding, digest.as_hash(), any_size=True):
             pass
+        digest.tell_end()
         coded = cache.opened(digest.hexdigest())
         if coded is not None:
             return digest.hexdigest(), coded
@@ -135,6 +136,7 @@ class _Indexing:
                     self._append(file, self.codes.of(cast(Any, tokens)))
                 file.force()
                 self._note(file, segments.position, digest)
+        digest.tell_end()
         return file.path, digest.hexdigest()
 
     def _begun(self) -> tuple["_Digest", Segments, dict[str, Any]]:
@@ -178,3 +180,8 @@ class _Digest:
         self._bytes += len(block)
         if self._progress is not None and block:
             self._progress(self._bytes, self._size)
+
+    def tell_end(self) -> None:
+        """Say that all has been read, however much there was said to be."""
+        if self._progress is not None:
+            self._progress(self._bytes, self._bytes)
