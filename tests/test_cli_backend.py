@@ -234,6 +234,12 @@ def test_a_refused_text_imports_no_engine():
     assert heavy_after("train", "none.txt") == "numpy"
 
 
+@pytest.mark.engine("torch")
+def test_what_the_engine_cannot_do_is_refused_before_a_text_is_looked_for():
+    line = refused(2, "train", "none.txt", "--data-parallel")
+    assert "data_parallel: must be on JAX, found torch; start the command with torchrun" in line
+
+
 def test_output_into_a_closed_pipe_ends_quietly():
     words = command("generate", "run/model.keras", "the ", "--length", "100000")
     with subprocess.Popen(

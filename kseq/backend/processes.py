@@ -137,6 +137,20 @@ def joined(here: Place) -> Iterator[Team]:
         yield team
 
 
+def check_data_parallel() -> None:
+    """Refuse another engine than JAX, which is not imported for it.
+
+    Raises:
+        UsageError: as said.
+    """
+    if engine() != "jax":
+        remedies = {"torch": "start the command with torchrun", "tensorflow": "leave it out"}
+        raise UsageError(
+            f"data_parallel: must be on JAX, found {engine()}; {remedies[engine()]}, or set "
+            "KERAS_BACKEND=jax"
+        )
+
+
 @contextmanager
 def data_parallel(batch_size: int | None = None) -> Iterator[None]:
     """Let language models that are made and trained in the block use all devices of JAX.
@@ -154,12 +168,7 @@ def data_parallel(batch_size: int | None = None) -> Iterator[None]:
         ...     model = kseq.LanguageModel(corpus.vocab)
         ...     kseq.train(model, kseq.SequentialBatches(corpus))
     """
-    if engine() != "jax":
-        remedies = {"torch": "start the command with torchrun", "tensorflow": "leave it out"}
-        raise UsageError(
-            f"data_parallel: must be on JAX, found {engine()}; {remedies[engine()]}, or set "
-            "KERAS_BACKEND=jax"
-        )
+    check_data_parallel()
     require_engine()
     with import_module("kseq.backend.jax_devices").over_devices(batch_size):
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kseq.backend import engine
-from kseq.backend.processes import check_place, data_parallel, place
+from kseq.backend.processes import check_data_parallel, check_place, data_parallel, place
 from kseq.cli.engine import on_device
 from kseq.cli.evaluate import unknown_in_words
 from kseq.cli.folder import require_run_folder
@@ -132,6 +132,8 @@ def _model_and_run(
 
 
 def _check_what_applies(options: argparse.Namespace) -> None:
+    if options.data_parallel:
+        check_data_parallel()
     if options.nonmonotone is not None and options.optimizer != "asgd":
         raise UsageError(
             f"--nonmonotone: must come with --optimizer asgd, found {options.optimizer}; leave it "
