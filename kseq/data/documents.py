@@ -14,6 +14,7 @@ token in the whole text that was read: through every cut the second says where t
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -95,6 +96,8 @@ def listed(names: Sequence[str], stops: Sequence[int]) -> tuple[Document, ...]:
 def gathered(documents: Sequence[Document], ranges: Iterable[Range]) -> tuple[Document, ...]:
     """Return the documents of a corpus made of the `ranges` of another, one after the other.
 
+    `documents` are in the order of their places.
+
     Example:
         >>> both = listed(["a", "b"], [10, 14])
         >>> gathered(both, [(8, 12)])  # doctest: +NORMALIZE_WHITESPACE
@@ -103,14 +106,20 @@ def gathered(documents: Sequence[Document], ranges: Iterable[Range]) -> tuple[Do
     """
     found, at = [], 0
     for start, stop in ranges:
-        for document in documents:
+        for document in _between(documents, start, stop):
             first, last = max(start, document.start), min(stop, document.stop)
-            if first < last:
-                place = at + first - start
-                origin = document.origin + first - document.start
-                found.append(Document(document.name, place, place + last - first, origin))
+            place = at + first - start
+            origin = document.origin + first - document.start
+            found.append(Document(document.name, place, place + last - first, origin))
         at += stop - start
     return tuple(found)
+
+
+def _between(documents: Sequence[Document], start: int, stop: int) -> Sequence[Document]:
+    """Return those that have tokens from `start` to `stop`."""
+    first = bisect_right(documents, start, key=lambda document: document.stop)
+    last = bisect_left(documents, stop, key=lambda document: document.start)
+    return documents[first:last]
 
 
 def flat(ranges: Iterable[Range]) -> list[int]:

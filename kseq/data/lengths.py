@@ -51,7 +51,8 @@ def drawn(
 
     Batch after batch moves along the rows: each starts where the one before it ends, and the
     lengths sum up to the same in every epoch, all of a row but less than `spread` tokens.  They
-    are multiples of `spread`, from `spread` to three deviations above `num_steps`.  How many
+    are multiples of `spread`, from `spread` to three deviations above `num_steps`, which is rounded
+    up to such a multiple.  How many
     batches there are is the same in every epoch.
 
     Raises: as `kseq.data.windows.offset`.
