@@ -20,8 +20,10 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("batches", ["sequential", "random"])
-def test_ids_on_the_disk_train_and_evaluate_the_same_model(batches):
-    command = ("train", "fox.txt", *TINY, "--epochs", "2", "--batches", batches, "--json")
+@pytest.mark.parametrize("texts", [["fox.txt"], ["fox.txt", "owl.txt", "--mix=1,1.5"]], ids=len)
+def test_ids_on_the_disk_train_and_evaluate_the_same_model(batches, texts):
+    Path("owl.txt").write_text("An owl is no fox.\n" * 12, "utf-8")
+    command = ("train", *texts, *TINY, "--epochs", "2", "--batches", batches, "--json")
     kept = ("--cache-dir", "ids")
     expected = works(*command, "--run-dir", "memory").report
     found = works(*command, "--run-dir", "disk", *kept).report

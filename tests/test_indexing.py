@@ -86,13 +86,76 @@ def test_batches_of_ids_on_the_disk_are_those_in_memory(text, tmp_path, make):
             assert np.array_equal(found[index], expected[index])
 
 
-def test_several_texts_are_read_into_memory(text, tmp_path):
-    other = tmp_path / "other.txt"
-    other.write_bytes(b"no end of line")
-    found = load_corpus([other, text], cache_dir=tmp_path / "ids")
-    assert [document.name for document in found.documents] == ["other.txt", text.name]
-    _assert_same(found, load_corpus([other, text]))
-    assert not (tmp_path / "ids").exists()
+@pytest.fixture
+def texts(text, tmp_path):
+    """One without a line end, one long, one short."""
+    paths = [tmp_path / "a.txt", text, tmp_path / "b.txt"]
+    paths[0].write_bytes(b"no end of line")
+    paths[2].write_bytes(b"\n  after all is said\n\n")
+    for path in paths:
+        _make_old(path)
+    return paths
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize(("level", "cleaning"), WAYS)
+def test_several_texts_on_the_disk_are_those_in_memory(texts, tmp_path, level, cleaning):
+    how = {"level": level, "cleaning": cleaning, "min_freq": 2}
+    found, expected = (
+        load_corpus(texts, cache_dir=tmp_path / "ids", **how),
+        load_corpus(texts, **how),
+    )
+    _assert_same(found, expected)
+    assert [document.name for document in found.documents] == ["a.txt", "text.txt", "b.txt"]
+
+    parts = zip(found.split(0.5, each=True), expected.split(0.5, each=True), strict=True)
+    for one, other in parts:
+        _assert_same(one, other)
+        assert isinstance(one.ids, MappedIds)
+    one, other = (each.split(0.5, each=True)[0].mixed([2, 0.5, 0]) for each in (found, expected))
+    _assert_same(one, other)
+    for mine, theirs in zip(found.by_document(), expected.by_document(), strict=True):
+        _assert_same(mine, theirs)
+    assert ngram_floors(one) == ngram_floors(other)
+
+
+def test_several_texts_are_found_again_with_their_borders(texts, tmp_path, monkeypatch):
+    first = load_corpus(texts, cache_dir=tmp_path / "ids")
+    monkeypatch.setattr(indexing, "_Indexing", None)
+    again = load_corpus(texts, cache_dir=tmp_path / "ids")
+    assert again.documents == first.documents
+    assert again.provenance == first.provenance
+
+
+def test_a_text_without_tokens_is_refused_among_others_on_the_disk(text, tmp_path):
+    (tmp_path / "blank.txt").write_text("123")
+    with pytest.raises(DataError, match=r"blank\.txt: must have tokens"):
+        load_corpus([text, tmp_path / "blank.txt"], cleaning="d2l", cache_dir=tmp_path / "ids")
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("stopped_after", [500, 6000, 13_000, 20_000, 24_640])
+def test_several_texts_are_gone_on_with_where_they_were_left(texts, tmp_path, stopped_after):
+    many = [*texts, texts[1], texts[0]]
+
+    def stop(done, _):
+        if done > stopped_after:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        load_corpus(many, cache_dir=tmp_path / "ids", progress=stop)
+    left = list((tmp_path / "ids").glob("*.partial.json"))
+    assert bool(left) == (stopped_after > 1000)
+    if stopped_after > 13_000:
+        assert len(json.loads(left[0].read_text())["stops"]) == 3
+    _assert_same(load_corpus(many, cache_dir=tmp_path / "ids"), load_corpus(many))
+
+
+def test_many_short_texts_are_not_each_forced_to_the_disk(text, tmp_path, monkeypatch):
+    forced, force = [], CodeFile.force
+    monkeypatch.setattr(CodeFile, "force", lambda file: forced.append(1) or force(file))
+    load_corpus([text] * 20, cache_dir=tmp_path / "ids")
+    assert len(forced) == 1
 
 
 def test_a_pipe_is_read_anew_each_time(tmp_path):
@@ -361,9 +424,17 @@ def test_progress_tells_bytes_read_and_those_there_are(text, tmp_path):
     assert told[-1] == (text.stat().st_size, text.stat().st_size)
 
 
-def test_ids_are_indexed_as_an_array_is():
+@pytest.mark.parametrize(
+    "ranges",
+    [[(3, 15)], [(3, 9), (9, 15)], [(12, 15), (0, 0), (0, 8), (4, 5)]],
+    ids=lambda ranges: str(len(ranges)),
+)
+def test_ids_are_indexed_as_an_array_is(ranges):
     whole = np.arange(20, 40, dtype=np.uint8)
-    ids, expected = MappedIds(whole, start=3, stop=15), whole[3:15]
+    ids, expected = (
+        MappedIds(whole, ranges=ranges),
+        np.concatenate([whole[slice(*each)] for each in ranges]),
+    )
 
     assert ids.shape == expected.shape
     assert (len(ids), ids.size, ids.ndim, ids.dtype) == (12, 12, 1, expected.dtype)
@@ -371,10 +442,14 @@ def test_ids_are_indexed_as_an_array_is():
         assert np.array_equal(ids[where], expected[where])
     for places in ([0, 11], [[1, 2], [3, 4]], np.zeros((2, 0), int)):
         assert np.array_equal(ids[np.array(places)], expected[np.array(places)])
-    assert np.array_equal(ids.part(2, 5)[:], expected[2:5])
-    assert (ids.max(), ids.part(2, 5).max()) == (expected.max(), expected[2:5].max())
-    reversed_ids = ids.under(np.arange(100, 0, -1))
-    assert (reversed_ids.max(), reversed_ids.part(2, 5).max()) == (77, 75)
+    assert np.array_equal(ids.parts([(2, 5)])[:], expected[2:5])
+    assert (ids.max(), ids.parts([(2, 5)]).max()) == (expected.max(), expected[2:5].max())
+    table = np.arange(100, 0, -1)
+    reversed_ids, expected_reversed = ids.under(table), table[expected]
+    assert (reversed_ids.max(), reversed_ids.parts([(2, 5)]).max()) == (
+        expected_reversed.max(),
+        expected_reversed[2:5].max(),
+    )
     for wrong in (12, -13, np.array([0, 12]), np.array([-1])):
         with pytest.raises(IndexError):
             ids[wrong]

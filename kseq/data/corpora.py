@@ -9,9 +9,9 @@ so a part of a corpus, or another vocabulary, needs no second reading.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -207,8 +207,7 @@ def load_corpus(
         min_freq: tokens seen less often become `<unk>`.
         max_vocab: the most entries the vocabulary may have, see `Vocab`; None for no bound.
         data_dir: folder in which to look for named texts first.
-        cache_dir: folder to keep the ids of one text of any size in; see `kseq.data.id_cache`.
-            Several texts are read into memory.
+        cache_dir: folder to keep the ids in, of texts of any size; see `kseq.data.id_cache`.
         progress: called with the bytes read and those of all files (or None) meanwhile.
 
     Raises:
@@ -228,25 +227,12 @@ def load_corpus(
     how = Preparation.checked(level, chosen, separator)
     edition = "; ".join(text.edition for text in texts if text.edition)
     names = [text.name for text in texts]
-    # Where several texts end among the tokens would not be kept with them.
-    if cache_dir is not None and len(texts) == 1:
-        index = partial(indexed_text, texts, encoding, how, cache_dir, progress=progress)
-        return _indexed(names, index, how, bounds, edition)
+    if cache_dir is not None:
+        found = indexed_text(texts, encoding, how, cache_dir, "+".join(names), progress)
+        _require_tokens(names, found.stops, how)
+        return _corpus_of(found.coded, names, found.stops, found.sha256, how, bounds, edition)
     digest = hashlib.sha256()
     return _made(names, documents_of(texts, encoding, digest), digest, how, bounds, edition)
-
-
-def _indexed(
-    names: Sequence[str],
-    index: Callable[[str], tuple[CodedText, str]],
-    how: Preparation,
-    bounds: Bounds,
-    edition: str,
-) -> Corpus:
-    """Read a text into a file of ids."""
-    name = "+".join(names)
-    coded, sha256 = index(name)
-    return _corpus_of(coded, [name], [len(coded.codes)], sha256, how, bounds, edition)
 
 
 def _made(

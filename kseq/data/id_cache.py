@@ -1,7 +1,8 @@
 """A folder of texts as token ids: what is in it, and whether it is still the text's.
 
     char-5f0c9b1e22a4d7c3-090b5e7e70c29575.npy     the codes, one a token (`kseq.data.id_files`)
-    char-5f0c9b1e22a4d7c3-090b5e7e70c29575.json    its hash, preparation, symbols and their counts
+    char-5f0c9b1e22a4d7c3-090b5e7e70c29575.json    its hash, preparation, symbols and their counts,
+                                                   and where among the tokens each file ends
     a4d7c35f0c9b1e22.source.json                   which files had that hash, and their marks
     a4d7c35f0c9b1e22.partial.json, .partial-1      a text half done, to be gone on with
 
@@ -25,7 +26,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,9 +37,22 @@ from kseq.data.reading import STANDARD_INPUT, HeldText
 from kseq.data.sources import FoundText
 from kseq.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 _HEADER_BYTES = 128
 _NOT_TRUSTED_NS = 2 * 10**9
+
+
+class IndexedText(NamedTuple):
+    """Texts whose codes stay on the disk.
+
+    coded: the tokens of all.
+    stops: how many there are after each text.
+    sha256: of the bytes of all.
+    """
+
+    coded: MappedText
+    stops: list[int]
+    sha256: str
 
 
 class IdCache:
@@ -89,8 +103,8 @@ class IdCache:
         """Whether there is an index of texts of these lengths: then hashing is worth its time."""
         return self.can_be_read_again and any(self.folder.glob(f"{self._name}-*.json"))
 
-    def opened(self, sha256: str | None) -> MappedText | None:
-        """Return the text of that hash, none of it read; None if it is not here as a whole."""
+    def opened(self, sha256: str | None) -> IndexedText | None:
+        """Return the texts of that hash, none of them read; None if not here as a whole."""
         if sha256 is None:
             return None
         facts = _read(self._index(sha256, ".json"))
@@ -104,13 +118,14 @@ class IdCache:
         if not whole or facts["sha256"] != sha256 or codes.shape != (facts["tokens"],):
             return None
         counts = np.array(facts["counts"], np.int64)
-        return MappedText(MappedIds(codes), tuple(facts["symbols"]), counts)
+        coded = MappedText(MappedIds(codes), tuple(facts["symbols"]), counts)
+        return IndexedText(coded, facts["stops"], sha256)
 
-    def add(self, codes: Path, sha256: str, symbols: list[str], counts: list[int]) -> None:
-        """Give a finished file of codes its name, and write the facts about it."""
+    def add(self, codes: Path, sha256: str, found: dict[str, list[Any]]) -> None:
+        """Give a finished file of codes its name, and write what was `found` in the texts."""
         put_in_place(codes, self._index(sha256, ".npy"))
-        facts = {"sha256": sha256, "kseq": __version__, "tokens": sum(counts)}
-        facts |= {**self.facts, "symbols": symbols, "counts": counts}
+        facts = {"sha256": sha256, "kseq": __version__, "tokens": sum(found["counts"])}
+        facts |= {**self.facts, **found}
         write_text(self._index(sha256, ".json"), json.dumps(facts))
 
     def partial(self) -> dict[str, Any]:

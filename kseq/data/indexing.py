@@ -1,8 +1,10 @@
 """Tokenize a text of any size in a stream, into a file that is mapped and not loaded.
 
-    bytes -> text -> segments -> tokens -> codes -> file         a block of 1 MiB at a time
+    bytes -> texts -> segments -> tokens -> codes -> file        a block of 1 MiB at a time
                         |
                         after each segment the file is forced to disk, and where it ends is noted
+
+Of several texts each has segments of its own, so that it is tokenized as it would be alone.
 
 A run that was stopped in whatever way is gone on with: what was read is read and hashed again,
 which makes sure that it is still the same text and takes a small part of the time, and tokenizing
@@ -11,7 +13,9 @@ begins where the last whole segment ended.
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,12 +23,11 @@ import numpy as np
 
 from kseq.data.coding import CharacterCodes, WordCodes
 from kseq.data.files import disk_errors_told, held_alone, made_folder
-from kseq.data.id_cache import IdCache
+from kseq.data.id_cache import IdCache, IndexedText
 from kseq.data.id_files import CodeFile
-from kseq.data.mapped import MappedText
 from kseq.data.preparation import Preparation
 from kseq.data.segments import Segments, segment_tokens
-from kseq.data.sources import FoundText, chunks_of
+from kseq.data.sources import FoundText, chunks_of, documents_of
 
 Progress = Callable[[int, int | None], None]
 
@@ -36,8 +39,8 @@ def indexed_text(
     cache_dir: str | os.PathLike[str],
     name: str,
     progress: Progress | None = None,
-) -> tuple[MappedText, str]:
-    """Return a text whose codes stay on the disk, and the SHA-256 of its bytes.
+) -> IndexedText:
+    """Return texts whose codes stay on the disk.
 
     Args:
         texts: the files.
@@ -56,13 +59,12 @@ def indexed_text(
     with made_folder(cache_dir) as folder:
         cache = IdCache(folder, texts, encoding, how)
         with held_alone(cache.place.with_suffix(".lock")):
-            sha256 = cache.remembered()
-            coded = cache.opened(sha256)
-            if coded is None:
-                sha256, coded = _found_or_made(cache, texts, encoding, how, progress)
-                cache.remember(sha256)
-    how.check(coded, name)
-    return coded, str(sha256)
+            found = cache.opened(cache.remembered())
+            if found is None:
+                found = _found_or_made(cache, texts, encoding, how, progress)
+                cache.remember(found.sha256)
+    how.check(found.coded, name)
+    return found
 
 
 def _found_or_made(
@@ -71,21 +73,21 @@ def _found_or_made(
     encoding: str,
     how: Preparation,
     progress: Progress | None,
-) -> tuple[str, MappedText]:
+) -> IndexedText:
     if cache.might_have():
         digest = _Digest(cache.size, progress)
         for _ in chunks_of(texts, encoding, digest.as_hash(), any_size=True):
             pass
         digest.tell_end()
-        coded = cache.opened(digest.hexdigest())
-        if coded is not None:
-            return digest.hexdigest(), coded
+        found = cache.opened(digest.hexdigest())
+        if found is not None:
+            return found
     sha256 = _Indexing(cache, texts, encoding, how, progress).run()
-    return sha256, cast(MappedText, cache.opened(sha256))
+    return cast(IndexedText, cache.opened(sha256))
 
 
 class _Indexing:
-    """One text on its way into a cache."""
+    """Texts on their way into a cache."""
 
     def __init__(
         self,
@@ -96,17 +98,16 @@ class _Indexing:
         progress: Progress | None,
     ) -> None:
         self.cache, self.how = cache, how
-        self._read = lambda digest: chunks_of(texts, encoding, digest.as_hash(), any_size=True)
+        self._read = lambda digest: documents_of(texts, encoding, digest.as_hash(), any_size=True)
         self._digest_of = lambda: _Digest(cache.size, progress)
-        self.kept = False
+        self.kept, self._not_noted = False, 0
 
     def run(self) -> str:
         """Write the index; return the hash of the text."""
         try:
             with disk_errors_told(self.cache.folder, self.cache.folder):
                 path, sha256 = self._codes_written()
-            symbols = list(self.codes.symbols())
-            self.cache.add(path, sha256, symbols, self.counts.tolist())
+            self.cache.add(path, sha256, self._found())
         except BaseException:
             if not (self.kept and self.cache.can_be_read_again):
                 self.cache.remove_partial()
@@ -115,11 +116,12 @@ class _Indexing:
         return sha256
 
     def _codes_written(self) -> tuple[Path, str]:
-        digest, segments, state = self._begun()
+        digest, texts, state = self._begun()
         self.codes = (WordCodes if self.how.level == "word" else CharacterCodes)(
             state.get("symbols", ())
         )
         self.counts = np.array(state.get("counts", ()), np.int64)
+        self.stops = list(state.get("stops", ()))
         stem, place = self.cache.codes_stem, (state.get("count", 0), state.get("itemsize", 1))
         try:
             codes = CodeFile(stem, *place)
@@ -130,25 +132,38 @@ class _Indexing:
             self.cache.remove_partial()
             return self._codes_written()
         with codes as file:
-            for segment in segments:
-                first = segments.position == 0
-                for tokens in segment_tokens(segment, self.how, first):
-                    self._append(file, self.codes.of(cast(Any, tokens)))
-                file.force()
-                self._note(file, segments.position, digest)
+            for segments in texts:
+                self._code(file, segments, digest)
+                self.stops.append(file.count)
+            file.force()
         digest.tell_end()
         return file.path, digest.hexdigest()
 
-    def _begun(self) -> tuple["_Digest", Segments, dict[str, Any]]:
-        """Return the text from where an earlier run ended, or from its beginning."""
+    def _begun(self) -> tuple["_Digest", Iterator[Segments], dict[str, Any]]:
+        """Return the texts from where an earlier run ended, or from their beginning."""
         state = self.cache.partial()
         digest, position = self._digest_of(), state.get("position", 0)
-        segments = Segments(self._read(digest), self.how.cleaning, position)
+        texts = self._read(digest)
+        for text in islice(texts, len(state.get("stops", ()))):
+            deque(text, maxlen=0)
+        segments = Segments(next(texts), self.how.cleaning, position)
         self.kept = bool(state)
         if not state or (segments.position, digest.hexdigest()) == (position, state["sha256"]):
-            return digest, segments, state
+            others = (Segments(text, self.how.cleaning) for text in texts)
+            return digest, chain([segments], others), state
         self.cache.remove_partial()
         return self._begun()
+
+    def _code(self, file: CodeFile, segments: Segments, digest: "_Digest") -> None:
+        """Append the tokens of one text; note how far it is, but not of many short ones each."""
+        for segment in segments:
+            before, first = segments.position, segments.position == 0
+            for tokens in segment_tokens(segment, self.how, first):
+                self._append(file, self.codes.of(cast(Any, tokens)))
+            self._not_noted += segments.position - before
+            if self._not_noted >= segments.size:
+                file.force()
+                self._note(file, segments.position, digest)
 
     def _append(self, file: CodeFile, codes: np.ndarray) -> None:
         known = len(self.codes.symbols())
@@ -158,10 +173,13 @@ class _Indexing:
 
     def _note(self, file: CodeFile, position: int, digest: "_Digest") -> None:
         state = {"position": position, "sha256": digest.hexdigest(), "count": file.count}
-        state |= {"itemsize": file.dtype.itemsize, "symbols": list(self.codes.symbols())}
-        self.cache.write_partial(state | {"counts": self.counts.tolist()})
+        self.cache.write_partial(state | {"itemsize": file.dtype.itemsize} | self._found())
         file.remove_others()
-        self.kept = True
+        self.kept, self._not_noted = True, 0
+
+    def _found(self) -> dict[str, list[Any]]:
+        symbols, counts = list(self.codes.symbols()), self.counts.tolist()
+        return {"symbols": symbols, "counts": counts, "stops": self.stops}
 
 
 class _Digest:

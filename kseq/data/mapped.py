@@ -12,7 +12,7 @@ back after every 64 MiB of them; the system keeps them in its cache, where they 
 """
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from kseq.data.coding import CodedText, blocks_of
-from kseq.errors import FileError, UsageError
+from kseq.errors import FileError
 
 _MOST_RESIDENT_BYTES = 2**26
 # What Linux maps around a page that is asked for (fault_around_bytes).
@@ -60,12 +60,14 @@ class MappedIds:
     Args:
         codes: a memory-mapped array of codes, (M,) unsigned.
         table: the id of each code; None leaves the codes as they are.
-        start, stop: which of the codes these are; all of them by default.
+        ranges: which of the codes these are (start, stop), one range after the other; all by
+            default.
 
     Example:
-        >>> ids = MappedIds(np.array([0, 1, 2, 0], np.uint8), np.array([5, 6, 7], np.int32), 1)
-        >>> len(ids), int(ids[0]), ids[:2], ids[np.array([[2, 1]])]
-        (3, 6, array([6, 7], dtype=int32), array([[5, 7]], dtype=int32))
+        >>> table = np.array([5, 6, 7], np.int32)
+        >>> ids = MappedIds(np.array([0, 1, 2, 0], np.uint8), table, [(1, 4), (0, 1)])
+        >>> len(ids), int(ids[0]), ids[1:], ids[np.array([[2, 1]])]
+        (4, 6, array([7, 5, 5], dtype=int32), array([[5, 7]], dtype=int32))
     """
 
     ndim = 1
@@ -74,18 +76,20 @@ class MappedIds:
         self,
         codes: Any,
         table: np.ndarray | None = None,
-        start: int = 0,
-        stop: int | None = None,
+        ranges: Sequence[tuple[int, int]] | None = None,
     ) -> None:
-        self._pages = codes if isinstance(codes, _Pages) else _Pages(codes)
+        self.pages = codes if isinstance(codes, _Pages) else _Pages(codes)
         self._table = table
-        self.start = start
-        self.stop = len(self._pages.array) if stop is None else stop
-        self.dtype = self._pages.array.dtype if table is None else table.dtype
+        self.ranges = [(0, len(self.pages.array))] if ranges is None else list(ranges)
+        lengths = [stop - start for start, stop in self.ranges]
+        # Place p of range r is p + _shifts[r] in the file, and _ends[r] is after its last place.
+        self._ends = np.cumsum(lengths, dtype=np.int64)
+        self._shifts = np.array([stop for _, stop in self.ranges], np.int64) - self._ends
+        self.dtype = self.pages.array.dtype if table is None else table.dtype
         self._largest: int | None = None
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return int(self._ends[-1])
 
     @property
     def shape(self) -> tuple[int]:
@@ -108,24 +112,26 @@ class MappedIds:
             self._largest = _largest(self, most)
         return self._largest
 
-    def part(self, start: int, stop: int) -> "MappedIds":
-        """Return the ids from `start` to `stop`, none of them read."""
-        return MappedIds(self._pages, self._table, self.start + start, self.start + stop)
+    def parts(self, ranges: Sequence[tuple[int, int]]) -> "MappedIds":
+        """Return the ids of `ranges` (start, stop), one after the other, none of them read."""
+        found = [each for start, stop in ranges for each in self._in_file(start, stop)]
+        return MappedIds(self.pages, self._table, found or [(0, 0)])
 
     def under(self, table: np.ndarray) -> "MappedIds":
         """Return the same tokens with the ids of `table`, (codes,), none of them read."""
-        return MappedIds(self._pages, table, self.start, self.stop)
+        return MappedIds(self.pages, table, self.ranges)
 
     def __getitem__(self, where: Any) -> Any:
         if isinstance(where, slice):
             start, stop, step = where.indices(len(self))
-            return self._looked_up(slice(self.start + start, self.start + max(stop, start)))[::step]
+            found = [self._looked_up(slice(*each)) for each in self._in_file(start, stop)]
+            return (found[0] if len(found) == 1 else self._joined(found))[::step]
         places = np.asarray(where)
         if places.ndim == 0:
             return self[int(places) : int(places) + 1][0]
         if places.size and not 0 <= places.min() <= places.max() < len(self):
             raise IndexError(f"places from 0 to {len(self) - 1}")
-        return self._looked_up(places + self.start)
+        return self._looked_up(places + self._shifts[self._ends.searchsorted(places, "right")])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         out = np.empty(len(self), self.dtype if dtype is None else dtype)
@@ -133,8 +139,20 @@ class MappedIds:
             out[start : start + len(block)] = block
         return out
 
+    def _in_file(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Yield where in the file the places from `start` to `stop` are."""
+        number = int(self._ends.searchsorted(start, "right"))
+        while start < stop:
+            end, shift = min(stop, int(self._ends[number])), int(self._shifts[number])
+            if start < end:
+                yield start + shift, end + shift
+            start, number = end, number + 1
+
+    def _joined(self, found: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate(found) if found else np.empty(0, self.dtype)
+
     def _looked_up(self, where: Any) -> np.ndarray:
-        codes = self._pages.read(where)
+        codes = self.pages.read(where)
         if self._table is None:
             return codes
         try:
@@ -159,7 +177,7 @@ class MappedText(CodedText):
     @cached_property
     def counts(self) -> dict[str, int]:
         """How often each symbol occurs, those that occur, in order of first appearance here."""
-        if self.codes.start:
+        if len(self.codes.ranges) > 1 or self.codes.ranges[0][0]:
             return super().counts
         # Codes are numbered by first appearance, which is that of every beginning of the text.
         counts = self._counts_of_beginning()
@@ -167,21 +185,12 @@ class MappedText(CodedText):
 
     def part(self, start: int, stop: int) -> "MappedText":
         """Return the tokens `start` to `stop`, none of them read."""
-        start, stop, _ = slice(start, stop).indices(len(self.codes))
-        return MappedText(self.codes.part(start, stop), self.symbols, self.whole_counts)
+        return self.parts([(start, stop)])
 
     def parts(self, ranges: Sequence[tuple[int, int]]) -> "MappedText":
-        """Return the tokens of one range, none of them read.
-
-        Raises:
-            UsageError: there are several, which could not stay in one place of the file.
-        """
-        if len(ranges) != 1:
-            raise UsageError(
-                "documents: must be in memory to be cut or mixed one by one, found their ids on "
-                "the disk; leave cache_dir (--cache-dir, KSEQ_CACHE_DIR) out"
-            )
-        return self.part(*ranges[0])
+        """Return the tokens of several ranges, one after the other, none of them read."""
+        within = [slice(*each).indices(len(self.codes))[:2] for each in ranges]
+        return MappedText(self.codes.parts(within), self.symbols, self.whole_counts)
 
     def mapped(self, table: np.ndarray) -> Any:
         """Return `table[code]` for every code, looked up when it is asked for."""
@@ -195,7 +204,9 @@ class MappedText(CodedText):
 
     def _counted(self, start: int, stop: int) -> np.ndarray:
         counts = np.zeros(len(self.symbols), np.int64)
-        for _, block in blocks_of(self.codes.part(start, stop)):
+        # Of a beginning the rest is in the same range of the file.
+        rest = MappedIds(self.codes.pages, None, [(start, stop)])
+        for _, block in blocks_of(rest):
             counts += np.bincount(block, minlength=len(counts))
         return counts
 

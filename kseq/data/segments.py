@@ -32,6 +32,7 @@ class Segments:
 
     Attributes:
         position: how many characters lie before the next segment.
+        size: as above.
 
     Example:
         >>> segments = Segments(["one two", " three"], "none", size=3)
@@ -43,7 +44,7 @@ class Segments:
         self, chunks: Iterable[str], cleaning: str, position: int = 0, size: int | None = None
     ) -> None:
         self.position = 0
-        self._size = SEGMENT_CHARACTERS if size is None else size
+        self.size = SEGMENT_CHARACTERS if size is None else size
         self._cut = _CUTS[cleaning]
         self._chunks = iter(chunks)
         self._held = ""
@@ -69,8 +70,8 @@ class Segments:
         length = 0
         for chunk in chain([self._held] if self._held else [], self._chunks):
             self._held = ""
-            cut = self._cut.search(chunk, max(0, self._size - length - 1))
-            head = chunk[: cut.end()] if cut and length + cut.end() >= self._size else chunk
+            cut = self._cut.search(chunk, max(0, self.size - length - 1))
+            head = chunk[: cut.end()] if cut and length + cut.end() >= self.size else chunk
             self._held = chunk[len(head) :]
             length += len(head)
             self.position += len(head)
