@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -46,14 +47,19 @@ def test_every_row_has_its_figures_and_is_reported():
 
 
 def test_the_script_prints_a_table_or_json(script, capsys, monkeypatch):
-    monkeypatch.setattr(ablation, "QUICK", TINY)
+    sizes = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(TINY).items()]
     two = partial(kseq.ablate_language_model, rows=["everything", "nothing"])
     monkeypatch.setattr(kseq, "ablate_language_model", two)
-    script.main(["story", "--quick"])
+    assert script.main(["story", "--quick", *sizes]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["held", "out", "training", "epoch", "seconds"]
     assert len(lines) == 1 + 2
-    script.main(["story", "--quick", "--json"])
+    assert script.main(["story", *sizes, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["corpus"] == "story"
+    assert (found["source"], found["budget"]) == ("story", asdict(TINY))
     assert [row["name"] for row in found["rows"]][-1] == "nothing"
+
+
+def test_a_text_that_is_missing_is_told_in_a_line(script, capsys):
+    assert script.main(["none.txt"]) == 5
+    assert capsys.readouterr().err.startswith("error: none.txt: must be a text file")

@@ -30,6 +30,7 @@ class Budget:
     epochs: int = 20
     nonmonotone: int = 5
     max_tokens: int | None = None
+    dtype: str = "float32"
 
 
 FULL = Budget()
@@ -158,6 +159,7 @@ def _model(train_part: Corpus, budget: Budget, chosen: Mapping[str, Any], seed: 
         num_layers=budget.num_layers,
         embedding_dim=budget.embedding_dim,
         seed=seed,
+        dtype=budget.dtype,
         **{option: value for option, value in chosen.items() if option not in others},
     )
     averaged = chosen["optimizer"] == "asgd"
