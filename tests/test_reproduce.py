@@ -114,6 +114,11 @@ def test_results_are_added_to_and_shown(rows, capsys):
     assert json.loads((rows / "results.json").read_text())["two"]["seed"] == 3
 
 
+def test_the_command_of_a_row_is_told(rows, capsys):
+    assert run("one", "--out", rows, "--seed", 3) == 0
+    assert f"\nkseq {TINY} 1 --seed 3\n" in capsys.readouterr().err
+
+
 def test_nothing_is_run_or_written_to_show_the_rows(tmp_path, capsys):
     assert run("--out", tmp_path / "none") == 0
     said = capsys.readouterr().out

@@ -137,7 +137,8 @@ def _say(options: argparse.Namespace, number: int, names: tuple[str, ...]) -> No
     row, left = ROWS[names[number]], sum(ROWS[name].seconds for name in names[number:])
     print(
         f"{names[number]}: {row.what} ({row.source}), about {clock(row.seconds)}; "
-        f"row {number + 1} of {len(names)}, {clock(left)} left",
+        f"row {number + 1} of {len(names)}, {clock(left)} left\n"
+        f"kseq {row.command} --seed {options.seed}",
         file=sys.stderr,
         flush=True,
     )
