@@ -190,6 +190,7 @@ def test_weights_are_kept_to_a_token(lengths, data):
         ([1, 101], "must be numbers from 0 to 100, found 101; 2 reads"),
         ([1, float("nan")], "must be numbers from 0 to 100, found nan; 2 reads"),
         ([1, "2"], "must be numbers from 0 to 100, found '2'; 2 reads"),
+        ([0.001, 0], "must leave a token to read, found [0.001, 0] of"),
         ([True, 1], "must be numbers from 0 to 100, found True; 2 reads"),
     ],
 )
@@ -221,6 +222,13 @@ def test_a_text_without_tokens_is_refused_among_others_too(tmp_path):
         (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=r"^digits\.txt: must have tokens at level 'char' after"):
         load_corpus([tmp_path / "words.txt", tmp_path / "digits.txt"], cleaning="d2l")
+
+
+def test_an_empty_range_has_no_document():
+    pieces = Corpus.from_text("banana band").pieces([(0, 3), (5, 5), (7, 9)])
+    assert [document.piece for document in pieces.documents] == [(0, 3), (7, 9)]
+    with pytest.raises(DataError, match="must be asked for at least one range, found none"):
+        pieces.pieces([])
 
 
 def test_a_mixture_is_not_split(tmp_path):

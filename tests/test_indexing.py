@@ -151,6 +151,44 @@ def test_several_texts_are_gone_on_with_where_they_were_left(texts, tmp_path, st
     _assert_same(load_corpus(many, cache_dir=tmp_path / "ids"), load_corpus(many))
 
 
+@pytest.mark.usefixtures("small_segments")
+def test_a_run_stopped_while_it_reads_again_loses_nothing(texts, tmp_path):
+    cache = tmp_path / "ids"
+    for stopped_after in (9000, 2000):
+
+        def stop(done, _, last=stopped_after):
+            if done > last:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            load_corpus([*texts, texts[1]], cache_dir=cache, progress=stop)
+        assert json.loads(next(cache.glob("*.partial.json")).read_text())["count"] > 7000
+
+
+@pytest.mark.parametrize("name", ["stops", "counts", "symbols", "tokens", "seal"])
+@pytest.mark.parametrize("value", [None, 7, [1], "ab"], ids=str)
+def test_facts_that_were_changed_are_not_believed(texts, tmp_path, name, value):
+    cache = tmp_path / "ids"
+    expected = load_corpus(texts, cache_dir=cache).documents
+    path = next(each for each in cache.glob("char-*.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    assert load_corpus(texts, cache_dir=cache).documents == expected
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("stops", [None, [17], [1, 2, 3, 4]], ids=str)
+def test_a_changed_partial_is_not_gone_on_with(texts, tmp_path, stops):
+    def stop(done, _):
+        if done > 9000:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        load_corpus(texts, cache_dir=tmp_path / "ids", progress=stop)
+    path = next((tmp_path / "ids").glob("*.partial.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"stops": stops}))
+    _assert_same(load_corpus(texts, cache_dir=tmp_path / "ids"), load_corpus(texts))
+
+
 def test_many_short_texts_are_not_each_forced_to_the_disk(text, tmp_path, monkeypatch):
     forced, force = [], CodeFile.force
     monkeypatch.setattr(CodeFile, "force", lambda file: forced.append(1) or force(file))
@@ -450,7 +488,8 @@ def test_ids_are_indexed_as_an_array_is(ranges):
         expected_reversed.max(),
         expected_reversed[2:5].max(),
     )
-    for wrong in (12, -13, np.array([0, 12]), np.array([-1])):
+    assert np.array_equal(ids[np.array([3, 11], np.uint64)], expected[[3, 11]])
+    for wrong in (12, -13, np.array([0, 12]), np.array([-1]), np.array([True] * 12), [0.5]):
         with pytest.raises(IndexError):
             ids[wrong]
 

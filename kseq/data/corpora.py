@@ -139,8 +139,7 @@ class Corpus(Parts):
 
         start and stop are the first token and the one after the last in the whole text.  Of each
         document in turn, "documents" has the name and "pieces" where its first token and the one
-        after its last stand in the whole text; "held_out" has the same of what `split` with each
-        held out.
+        after its last stand in the whole text; "held_out" has the same of what is in `held_out`.
         """
         names = ("sha256", "edition", "level", "cleaning", "separator", "part", "start", "total")
         pieces = [document.piece for document in self.documents]

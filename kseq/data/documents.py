@@ -119,7 +119,7 @@ def _between(documents: Sequence[Document], start: int, stop: int) -> Sequence[D
     """Return those that have tokens from `start` to `stop`."""
     first = bisect_right(documents, start, key=lambda document: document.stop)
     last = bisect_left(documents, stop, key=lambda document: document.start)
-    return documents[first:last]
+    return documents[first:last] if start < stop else ()
 
 
 def flat(ranges: Iterable[Range]) -> list[int]:

@@ -14,8 +14,9 @@ the same time; that is the rule Git has for its index.  Otherwise the file is ha
 another text is another index: no change is overlooked, and a file that was only copied or touched
 is not tokenized twice.
 
-The JSON is written last, so an index is there as a whole or not at all; an index whose header or
-length is not what the JSON says is made anew.  The folder may be removed at any time.
+The JSON is written last, so an index is there as a whole or not at all; JSON that is not as it was
+written, which its own hash tells, counts as missing, and an index whose header or length is not
+what the JSON says is made anew.  The folder may be removed at any time.
 """
 
 import hashlib
@@ -97,7 +98,7 @@ class IdCache:
     def remember(self, sha256: str) -> None:
         """Write down which files have that hash; the marks are of before they were read."""
         record = {"sha256": sha256, "marks": self.marks, "read": self.began}
-        write_text(self.place.with_suffix(".source.json"), json.dumps(record, indent=1) + "\n")
+        _write(self.place.with_suffix(".source.json"), record)
 
     def might_have(self) -> bool:
         """Whether there is an index of texts of these lengths: then hashing is worth its time."""
@@ -126,7 +127,7 @@ class IdCache:
         put_in_place(codes, self._index(sha256, ".npy"))
         facts = {"sha256": sha256, "kseq": __version__, "tokens": sum(found["counts"])}
         facts |= {**self.facts, **found}
-        write_text(self._index(sha256, ".json"), json.dumps(facts))
+        _write(self._index(sha256, ".json"), facts)
 
     def partial(self) -> dict[str, Any]:
         """Return how far an earlier run came; empty if there is nothing to go on with."""
@@ -135,7 +136,7 @@ class IdCache:
 
     def write_partial(self, state: dict[str, Any]) -> None:
         """Write down how far this run is."""
-        write_text(self._partial, json.dumps(state | {"facts": self.facts}))
+        _write(self._partial, state | {"facts": self.facts})
 
     def remove_partial(self) -> None:
         """Remove what a run wrote that is finished, or cannot be gone on with."""
@@ -174,9 +175,15 @@ def _hash_of(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write_text(path, json.dumps(content | {"seal": _hash_of(content)}) + "\n")
+
+
 def _read(path: Path) -> dict[str, Any]:
+    """Return what `_write` wrote; nothing where it is missing or was changed."""
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        seal = content.pop("seal")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return content if seal == _hash_of(content) else {}

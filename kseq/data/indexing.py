@@ -142,12 +142,12 @@ class _Indexing:
     def _begun(self) -> tuple["_Digest", Iterator[Segments], dict[str, Any]]:
         """Return the texts from where an earlier run ended, or from their beginning."""
         state = self.cache.partial()
+        self.kept = bool(state)
         digest, position = self._digest_of(), state.get("position", 0)
         texts = self._read(digest)
         for text in islice(texts, len(state.get("stops", ()))):
             deque(text, maxlen=0)
         segments = Segments(next(texts), self.how.cleaning, position)
-        self.kept = bool(state)
         if not state or (segments.position, digest.hexdigest()) == (position, state["sha256"]):
             others = (Segments(text, self.how.cleaning) for text in texts)
             return digest, chain([segments], others), state
@@ -201,5 +201,5 @@ class _Digest:
 
     def tell_end(self) -> None:
         """Say that all has been read, however much there was said to be."""
-        if self._progress is not None:
+        if self._progress is not None and self._bytes != self._size:
             self._progress(self._bytes, self._bytes)

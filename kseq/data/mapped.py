@@ -131,6 +131,9 @@ class MappedIds:
             return self[int(places) : int(places) + 1][0]
         if places.size and not 0 <= places.min() <= places.max() < len(self):
             raise IndexError(f"places from 0 to {len(self) - 1}")
+        if places.dtype.kind not in "iu":
+            raise IndexError(f"places as integers, found {places.dtype}")
+        places = places.astype(np.int64, copy=False)
         return self._looked_up(places + self._shifts[self._ends.searchsorted(places, "right")])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Parts of a corpus: splits, what follows a place, single documents, and mixtures of them.
 
 A part has the tokens of one or several ranges of another corpus, one range after the other, and
-keeps the documents they are from.  One range shares the memory of the corpus; several are copied.
+keeps the documents they are from.  One range shares the memory of the corpus; several are copied,
+unless they are on the disk.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from kseq.checks import non_negative_int, positive_int
+from kseq.checks import non_negative_int, positive_int, shown
 from kseq.data.documents import Range, cut_each, cut_of, gathered, mixed_ranges, require_few
 from kseq.data.vocab import Vocab
 from kseq.errors import DataError, UsageError
@@ -135,7 +136,7 @@ class Parts:
 
         Raises:
             UsageError: not one weight for each document, a weight that is no number from 0 to
-                100, or none above 0.
+                100, or none that leaves a token.
             DataError: the turns have more than 10,000 documents together.
 
         Example:
@@ -144,7 +145,13 @@ class Parts:
             >>> [len(document) for document in train.mixed([1.5, 1]).documents]
             [25896, 25896, 12948]
         """
-        mixture = self.pieces(mixed_ranges(self.documents, weights), "training")
+        ranges = mixed_ranges(self.documents, weights)
+        if not ranges:
+            raise UsageError(
+                f"weights: must leave a token to read, found {shown(list(weights))} of "
+                f"{len(self):,} tokens; raise one of them"
+            )
+        mixture = self.pieces(ranges, "training")
         return replace(mixture, held_out=self.held_out or self._following())
 
     def _following(self) -> tuple[Range, ...]:
@@ -173,13 +180,17 @@ class Parts:
             part: what to call it, "training" or "validation"; None for what this one is called.
 
         Raises:
-            DataError: they have more than 10,000 documents together.
+            DataError: none, or they have more than 10,000 documents together.
 
         Example:
             >>> from kseq.data.corpora import Corpus
             >>> Corpus.from_text("banana band").pieces([(7, 11), (0, 3)]).text
             'bandban'
         """
+        if not ranges:
+            raise DataError(
+                f"{self.label}: must be asked for at least one range, found none; pass one"
+            )
         require_few(len(ranges))
         documents = gathered(self.documents, ranges)
         require_few(len(documents))

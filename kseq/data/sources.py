@@ -121,7 +121,7 @@ def _refuse_large(characters: int) -> None:
     if characters > LARGEST_TEXT_BYTES:
         raise DataError(
             f"texts: must have at most {LARGEST_TEXT_BYTES:,} bytes together, found more; "
-            "join them into one file and use --cache-dir (cache_dir), or train on fewer"
+            "use --cache-dir (cache_dir), or train on fewer"
         )
 
 
