@@ -74,6 +74,15 @@ def test_a_terminal_has_one_living_line(monkeypatch):
     assert last == "indexing: 900 of 1,000 MB, 100 MB/s, 0:01 left"
 
 
+def test_the_living_line_is_ended_once(monkeypatch):
+    clock, stream = Clock(monkeypatch), Terminal()
+    progress = IndexProgress(False, stream)
+    for done in (50, 100, 100):
+        clock.now += 1
+        progress(done, 100)
+    assert stream.getvalue().count("\n") == 1
+
+
 def test_elsewhere_there_is_a_line_in_ten_seconds(monkeypatch):
     lines = shown(io.StringIO(), monkeypatch, seconds=4.0).splitlines()
 

@@ -41,6 +41,7 @@ class Progress:
         """Leave the cursor on a fresh line."""
         if self.line_waits:
             self._write("\n")
+        self.line_waits = False
 
     def note(self, text: str) -> None:
         """Say something that is no record."""
