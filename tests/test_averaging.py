@@ -77,6 +77,8 @@ def test_a_step_that_is_skipped_is_in_no_mean():
         ([2.0, 1.0, 1.5, 1.6], False),
         ([1.0, 2.0, 2.0, 1.1], True),
         ([1.0, 2.0, 2.0, 0.9], False),
+        ([1.0, 1.0, 1.0, 1.0], True),
+        ([1.0, 2.0, 2.0, float("nan")], True),
     ],
 )
 def test_it_is_time_when_a_loss_is_above_the_best_of_the_early_ones(losses, stuck):

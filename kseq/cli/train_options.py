@@ -148,7 +148,9 @@ def _add_fit(group: Any) -> None:
     group.add_argument(
         "--clipnorm", type=rate("clipnorm"), help="bound on each variable's gradient instead"
     )
-    group.add_argument("--patience", type=size("patience"), help="epochs without improvement")
+    group.add_argument(
+        "--patience", type=size("patience"), help="epochs without improvement (asgd: of its mean)"
+    )
     group.add_argument(
         "--keep",
         type=choice("keep", ("best", "last")),

@@ -20,7 +20,7 @@ from kseq.nn.optimizers import ClippedASGD, inside
 
 
 def is_stuck(losses: Sequence[float], nonmonotone: int) -> bool:
-    """Whether the last loss is above the best of all before it but the `nonmonotone` last.
+    """Whether the last loss is not below the best of all before it but the `nonmonotone` last.
 
     Example:
         >>> is_stuck([3.0, 2.0, 2.5, 2.1], nonmonotone=1), is_stuck([3.0, 2.0, 1.9], nonmonotone=1)
@@ -28,7 +28,8 @@ def is_stuck(losses: Sequence[float], nonmonotone: int) -> bool:
     """
     *before, last = losses
     early = before[:-nonmonotone]
-    return bool(early) and last > min(early)
+    # A loss that is no number is not below any.
+    return bool(early) and not last < min(early)
 
 
 def start_when_stuck(optimizer: Any, losses: Sequence[float]) -> None:

@@ -158,7 +158,7 @@ class ClippedASGD(ClippedSGD):
 
     Every step is that of `ClippedSGD`; beside it stands the mean of the weights after each step
     since the averaging began.  `kseq.train` begins it after the first epoch whose held-out loss is
-    above the best of all but the `nonmonotone` epochs before it, and from then on judges, keeps
+    not below the best of all but the `nonmonotone` epochs before it, and from then on judges, keeps
     and saves the mean, while the steps go on from the weights themselves; without held-out text
     it goes by the training loss, which is of the weights themselves.  Patience counts from there
     on.  Elsewhere `start_averaging` begins it, and the mean is in `averages`.

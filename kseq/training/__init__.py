@@ -70,7 +70,8 @@ def train(
         checkpoint_seconds: least time between two checkpoints; they are rarer where they would
             cost more than 2 % of the training.  None takes them by steps, or at the end alone.
         checkpoint_steps: or take one after so many steps.
-        patience: stop after so many epochs without a better loss.
+        patience: stop after so many epochs without a better loss; of averaged SGD the epochs
+            before its mean begins do not count.
         plateau: quarter a constant learning rate after so many epochs without a better loss.
         keep: whose weights the model ends with, "best" (lowest held-out loss) or "last".
         prompts: texts to continue greedily for the records.

@@ -151,9 +151,9 @@ class Keeper(keras.callbacks.Callback):
         if self.patience is None:
             return False
         # No gain is what begins a mean: patience is for the mean, where there is to be one.
-        waited_for_mean = sum(not record.get("averaged", True) for record in self.run.records)
-        latest = max(self.run.best_epoch, waited_for_mean)
-        return len(self.run.records) - latest >= self.patience
+        records = self.run.records
+        without_mean = [each["epoch"] for each in records if not each.get("averaged", True)]
+        return len(records) - max([self.run.best_epoch, *without_mean]) >= self.patience
 
     def _note_stop(self) -> None:
         epochs_are_left = len(self.run.records) < self.epochs
