@@ -152,6 +152,15 @@ def test_values_that_are_no_numbers_survive_the_file(tmp_path):
     assert math.isnan(reproduce.read_results(path)["d2l-9.2"]["value"])
 
 
+def test_books_whose_figures_are_not_finite_are_shown_all_the_same(tmp_path):
+    books = [{"name": "a|b\nc", "perplexity": None}, {"name": "fox", "perplexity": 2.0}]
+    result = {"value": None, "seconds": 1.0, "report": {"held_out": {"documents": books}}}
+    (tmp_path / "r.json").write_text(json.dumps({"d2l-9.2": result}))
+    table = reproduce.as_table(reproduce.read_results(tmp_path / "r.json")).splitlines()
+    assert len(table) == 3
+    assert "| nan (a/b?c nan; fox 2) |" in table[2]
+
+
 def test_an_unknown_row_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match=r"row: must be .*did you mean 'd2l-9\.2'"):
         reproduce.chosen(parse(["reproduce", "d2l-9.22"]))

@@ -75,7 +75,8 @@ def _end(code: int, message: str) -> int:
     _forget_unwritten_output()
     # What the command was reading batches with is in cycles, and TensorFlow's complains on
     # standard error where it is still there when Python ends.
-    gc.collect()
+    with suppress(KeyboardInterrupt):
+        gc.collect()
     if message:
         with suppress(OSError):
             print(one_line(message), file=sys.stderr)

@@ -213,7 +213,13 @@ def _own(ours: dict[str, Any]) -> tuple[str, str, str]:
 def _parts(ours: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Return the held-out perplexity of each document, where a row is of several."""
     held_out = (ours or {}).get("report", {}).get("held_out") or {}
-    return [(each["name"], f"{each['perplexity']:.4g}") for each in held_out.get("documents", ())]
+    return [_part(each) for each in held_out.get("documents", ())]
+
+
+def _part(document: dict[str, Any]) -> tuple[str, str]:
+    name, value = document["name"], document["perplexity"]
+    own = "nan" if value is None else f"{float(value):.4g}"
+    return shown_path(name, 18).replace("|", "/"), own
 
 
 def _line(name: str, published: str, value: str, verdict: str, seconds: str, measure: str) -> str:
