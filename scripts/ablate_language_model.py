@@ -9,46 +9,51 @@ To be run with the Python of an environment that has kseq, such as .venv/bin/pyt
 import argparse
 import json
 import sys
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from typing import Any
 
 import kseq
-from kseq.experiments.language_ablation import FULL, QUICK, Budget
 
 # What an option can change of what every row gets alike.
-SIZES = [field.name for field in fields(Budget)]
+SIZES = {
+    "units": int,
+    "num_layers": int,
+    "embedding_dim": int,
+    "batch_size": int,
+    "num_steps": int,
+    "learning_rate": float,
+    "epochs": int,
+    "nonmonotone": int,
+    "max_tokens": int,
+    "dtype": str,
+}
 
 
 def main(arguments: list[str]) -> int:
     """Print for each row the nats per token, held out and of the text learnt from."""
     options = vars(parse(arguments))
-    as_json, quick = options.pop("json"), options.pop("quick")
-    given = {name: value for name in SIZES if (value := options.pop(name)) is not None}
+    as_json = options.pop("json")
+    options = {name: value for name, value in options.items() if value is not None}
     if not as_json:
         print(f"{'':42}{'held out':>10}{'training':>10}{'epoch':>7}{'seconds':>9}", flush=True)
-    budget = replace(QUICK if quick else FULL, **given)
     try:
-        rows = kseq.ablate_language_model(
-            **options, budget=budget, report=None if as_json else show
-        )
+        rows = kseq.ablate_language_model(**options, report=None if as_json else show)
     except kseq.KseqError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     if as_json:
-        print(json.dumps(options | {"budget": asdict(budget), "rows": [asdict(r) for r in rows]}))
+        print(json.dumps(options | {"rows": [asdict(row) for row in rows]}))
     return 0
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Return the options: corpus, data_dir, quick, the sizes, seed, json."""
+    """Return the options: source, data_dir, quick, the sizes, seed, json."""
     parser = argparse.ArgumentParser(description="Ablate a language model's regularisers.")
     parser.add_argument("source", nargs="?", default="tiny_shakespeare", help="a text's name")
     parser.add_argument("--data-dir", help="folder of named texts")
     parser.add_argument("--quick", action="store_true", help="small and short: does it run")
-    for name in SIZES:
-        default = getattr(FULL, name)
-        kind = type(default) if default is not None else int
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"({default})")
+    for name, kind in SIZES.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="of every row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args(arguments)

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,16 @@ from kseq.experiments import language_ablation as ablation
 pytestmark = pytest.mark.engine("torch")
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "ablate_language_model.py"
-TINY = ablation.Budget(4, 1, 3, 2, 10, epochs=1, nonmonotone=1, max_tokens=900)
+TINY = {
+    "units": 4,
+    "num_layers": 1,
+    "embedding_dim": 3,
+    "batch_size": 2,
+    "num_steps": 10,
+    "epochs": 1,
+    "nonmonotone": 1,
+    "max_tokens": 900,
+}
 
 
 @pytest.fixture
@@ -38,16 +46,16 @@ def test_each_row_changes_settings_of_the_first_and_differs_from_it():
 def test_every_row_has_its_figures_and_is_reported():
     seen = []
     names = ["everything", "  without averaging", "nothing"]
-    rows = kseq.ablate_language_model("story", names, budget=TINY, report=seen.append)
+    rows = kseq.ablate_language_model("story", names, **TINY, report=seen.append)
     assert rows == seen
     assert [row.name for row in rows] == [name.strip() for name in names]
     assert all(1 < row.held_out < 5 and 1 < row.training < 5 and row.epoch == 1 for row in rows)
-    again = kseq.ablate_language_model("story", ["nothing"], budget=TINY)
+    again = kseq.ablate_language_model("story", ["nothing"], **TINY)
     assert again[0].held_out == rows[-1].held_out
 
 
 def test_the_script_prints_a_table_or_json(script, capsys, monkeypatch):
-    sizes = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(TINY).items()]
+    sizes = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
     two = partial(kseq.ablate_language_model, rows=["everything", "nothing"])
     monkeypatch.setattr(kseq, "ablate_language_model", two)
     assert script.main(["story", "--quick", *sizes]) == 0
@@ -56,8 +64,13 @@ def test_the_script_prints_a_table_or_json(script, capsys, monkeypatch):
     assert len(lines) == 1 + 2
     assert script.main(["story", *sizes, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["source"], found["budget"]) == ("story", asdict(TINY))
+    assert found.items() >= ({"source": "story"} | TINY).items()
     assert [row["name"] for row in found["rows"]][-1] == "nothing"
+
+
+def test_a_size_there_is_not_is_refused():
+    with pytest.raises(kseq.UsageError, match=r"size: must be .*did you mean 'units'"):
+        kseq.ablate_language_model("story", unit=4)
 
 
 def test_a_text_that_is_missing_is_told_in_a_line(script, capsys):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from kseq.checks import one_of
 from kseq.data.corpora import Corpus, load_corpus
 from kseq.nn.batches import SequentialBatches
 from kseq.nn.language_model import LanguageModel
@@ -98,8 +99,8 @@ def ablate_language_model(
     quick: bool = False,
     seed: int = 0,
     report: Callable[[Ablated], None] | None = None,
-    budget: Budget | None = None,
     data_dir: str | None = None,
+    **sizes: Any,
 ) -> list[Ablated]:
     """Train a language model with all regularisers, with each left out, and with none.
 
@@ -112,22 +113,25 @@ def ablate_language_model(
         quick: a small model on the first 50,000 tokens for a few epochs, which shows that it runs.
         seed: of weights, batches and dropout.
         report: called with each row when it is done.
-        budget: another size than those two.
         data_dir: folder in which to look for named texts first.
+        sizes: of `kseq.experiments.language_ablation.Budget`, to replace some of it.
 
     Raises:
+        UsageError: a size there is not.
         FileError: the text is not here.
         NumericalError: a training diverged.
 
     Source: Merity, Keskar and Socher, arXiv:1708.02182, its model ablation.
 
     Example:
-        >>> tiny = Budget(4, 1, 3, 2, 10, epochs=1, nonmonotone=1, max_tokens=900)
-        >>> rows = ablate_language_model("story", ["everything", "nothing"], budget=tiny)
+        >>> tiny = {"units": 4, "num_layers": 1, "batch_size": 2, "epochs": 1, "max_tokens": 900}
+        >>> rows = ablate_language_model("story", ["everything", "nothing"], quick=True, **tiny)
         >>> [row.name for row in rows]
         ['everything', 'nothing']
     """
-    budget = budget or (QUICK if quick else FULL)
+    for name in sizes:
+        one_of("size", name, [field.name for field in fields(Budget)])
+    budget = replace(QUICK if quick else FULL, **sizes)
     text = load_corpus(source, max_tokens=budget.max_tokens, data_dir=data_dir)
     train_part, held_out = text.split(0.9)
     found = []
