@@ -192,13 +192,14 @@ def test_it_is_refused_with_its_exit_code_and_words(case):
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
     """No text at hand, and a network where every connection is refused."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    for name in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        yield
 
 
 @pytest.mark.parametrize("name", ["time_machine", "tiny_shakespeare"])

@@ -16,7 +16,9 @@ from command_line import FOX, QUICK, THREE_PARTS, TINY, error_line, kseq, refuse
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHERS = {"torch": "jax", "jax": "tensorflow", "tensorflow": "torch"}
-OF_TENSORFLOW = re.compile(rb"WARNING: All log messages before absl::|[IWE]\d{4} \d\d:")
+OF_TENSORFLOW = re.compile(
+    rb"WARNING: All log messages before absl::|[IWE]\d{4} \d\d:|\s+\[\[\{\{node "
+)
 # Makes Python believe that an engine is not installed.
 BLOCKER = """\
 import importlib.util, os, sys
@@ -263,7 +265,7 @@ def test_a_training_that_is_told_to_end_can_be_resumed(number, code):
                 break
         child.send_signal(number)
         try:
-            rest = child.communicate(timeout=60)[1].splitlines()
+            rest = ours(child.communicate(timeout=60)[1].encode()).decode().splitlines()
         finally:
             child.kill()
     assert child.returncode == code

@@ -201,8 +201,10 @@ def test_only_the_command_line_prints(path):
 
 def test_every_file_of_the_package_that_is_no_module_is_packaged():
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["kseq"]
-    files = [path for path in PACKAGE.rglob("*") if path.suffix not in ("", ".py", ".pyc")]
-    names = [path.relative_to(PACKAGE).as_posix() for path in files]
+    files = [path for path in PACKAGE.rglob("*") if path.suffix not in ("", ".py")]
+    names = [
+        path.relative_to(PACKAGE).as_posix() for path in files if "__pycache__" not in path.parts
+    ]
 
     assert "py.typed" in names
     assert [name for name in names if not any(fnmatch(name, p) for p in patterns)] == []

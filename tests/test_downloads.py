@@ -22,7 +22,7 @@ from kseq.errors import FileError
 pytestmark = pytest.mark.engine("torch")
 
 CONTENT = b"the time traveller " * 5000
-PATIENCE = Patience(connect=5, stall=0.3, whole=20)
+PATIENCE = Patience(connect=20, stall=20, whole=60)
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -251,7 +251,8 @@ def test_a_good_download_is_the_file_alone(text, tmp_path, how):
     ],
 )
 def test_a_bad_download_leaves_nothing_and_says_where_to_put_the_file(text, tmp_path, how, found):
-    message = refused(answered(text, how), tmp_path / "sometext.txt")
+    patience = replace(PATIENCE, stall=0.3) if how in ("stalled", "silent") else PATIENCE
+    message = refused(answered(text, how), tmp_path / "sometext.txt", patience)
     assert message.startswith("some_text: the download from 127.0.0.1:")
     assert found in message
     assert message.endswith(f"place it by hand at {tmp_path / 'sometext.txt'}")
@@ -266,9 +267,10 @@ def test_a_dripping_download_ends(text, tmp_path, how):
 
 
 def test_nobody_listens(text, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    message = refused(replace(text, url=f"http://127.0.0.1:{port}/x"), tmp_path / "sometext.txt")
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"
+        message = refused(replace(text, url=url), tmp_path / "sometext.txt")
     assert "found Connection refused" in message
 
 

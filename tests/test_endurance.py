@@ -43,5 +43,6 @@ def test_open_files_and_threads_stay_as_many(figures, what):
 
 def test_a_long_text_costs_the_same_to_its_end(figures):
     assert figures["characters"] == 100_000
-    assert figures["last_tenth_to_first"] < 1.3
+    # A core that slows down meanwhile is within 2; a cost that grows with the text is far above.
+    assert figures["last_tenth_to_first"] < 2
     assert figures["mb_while_generating"] < 2
