@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     as_json = options.pop("json")
     options = {name: value for name, value in options.items() if value is not None}
     if not as_json:
-        print(f"{'':42}{'held out':>10}{'training':>10}{'epoch':>7}{'seconds':>9}", flush=True)
+        print(f"{'':46}{'held out':>10}{'training':>10}{'epoch':>7}{'seconds':>9}", flush=True)
     try:
         rows = kseq.ablate_language_model(**options, report=None if as_json else show)
     except kseq.KseqError as error:
@@ -54,6 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small and short: does it run")
     for name, kind in SIZES.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="of every row")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="these alone, in this order")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args(arguments)
@@ -63,7 +64,7 @@ def show(row: Any) -> None:
     """Print one row."""
     name = row.name if row.name in ("everything", "nothing") else f"  {row.name}"
     figures = f"{row.held_out:10.4f}{row.training:10.4f}{row.epoch:7}{row.seconds:9.0f}"
-    print(f"{name:42}{figures}", flush=True)
+    print(f"{name:46}{figures}", flush=True)
 
 
 if __name__ == "__main__":

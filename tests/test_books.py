@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -58,6 +59,20 @@ def test_the_same_seed_gives_the_same_numbers(books):
     assert [row.held_out for row in first] == [row.held_out for row in again]
 
 
+def test_several_seeds_are_the_mean_of_each(books):
+    both = compare_books(books, **TINY, seed=3, seeds=2)
+    one, other = (compare_books(books, **TINY, seed=seed) for seed in (3, 4))
+    for mean, first, second in zip(both, one, other, strict=True):
+        for name, score in mean.held_out.items():
+            bits = [row.held_out[name]["bits"] for row in (first, second)]
+            assert score["bits"] == pytest.approx(sum(bits) / 2)
+            assert score["spread"] == pytest.approx(abs(bits[0] - bits[1]) / 2)
+            assert score["spread"] > 0
+            assert score["perplexity"] == pytest.approx(2 ** score["bits"])
+    assert re.search(r"\nseeds differ by up to 0\.\d\d\d bits", books_in_words(both))
+    assert "seeds differ" not in books_in_words(one)
+
+
 def test_what_is_held_out_is_judged_as_by_hand(books):
     """The first row again by the public face: the vocabulary is that of both training parts."""
     row = compare_books(books, **TINY)[0]
@@ -97,5 +112,17 @@ def test_what_cannot_be_compared(books, tmp_path):
         compare_books(books[:1])
     with pytest.raises(UsageError, match=r"^steps: must be a whole number"):
         compare_books(books, steps=0)
+    with pytest.raises(UsageError, match=r"^seeds: must be a whole number"):
+        compare_books(books, seeds=0)
+    with pytest.raises(UsageError, match=r"^setting: must be .*did you mean 'steps'"):
+        compare_books(books, step=3)
     with pytest.raises(DataError, match=r"a\.txt.* must have at least"):
         compare_books(books, units=8)
+
+
+def test_texts_are_read_as_asked(books):
+    one = compare_books(books, **TINY)[0]
+    raw = compare_books(books, **TINY, cleaning="none")[0]
+    assert raw.tokens == one.tokens
+    books[0].write_text("The Cat!\n" * 60)
+    assert compare_books(books, **TINY, cleaning="d2l")[0].tokens < 60 * 9 * 0.9

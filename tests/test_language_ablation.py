@@ -45,10 +45,10 @@ def test_each_row_changes_settings_of_the_first_and_differs_from_it():
 
 def test_every_row_has_its_figures_and_is_reported():
     seen = []
-    names = ["everything", "  without averaging", "nothing"]
+    names = ["everything", "without averaging", "nothing"]
     rows = kseq.ablate_language_model("story", names, **TINY, report=seen.append)
     assert rows == seen
-    assert [row.name for row in rows] == [name.strip() for name in names]
+    assert [row.name for row in rows] == names
     assert all(1 < row.held_out < 5 and 1 < row.training < 5 and row.epoch == 1 for row in rows)
     again = kseq.ablate_language_model("story", ["nothing"], **TINY)
     assert again[0].held_out == rows[-1].held_out
@@ -71,6 +71,18 @@ def test_the_script_prints_a_table_or_json(script, capsys, monkeypatch):
 def test_a_size_there_is_not_is_refused():
     with pytest.raises(kseq.UsageError, match=r"size: must be .*did you mean 'units'"):
         kseq.ablate_language_model("story", unit=4)
+
+
+def test_a_row_there_is_not_is_refused():
+    with pytest.raises(kseq.UsageError, match=r"row: must be .*did you mean 'nothing'"):
+        kseq.ablate_language_model("story", ["everything", "nothin"])
+
+
+def test_the_script_runs_the_rows_it_is_asked_for(script, capsys):
+    sizes = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    assert script.main(["story", *sizes, "--rows", "without averaging", "nothing", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["name"] for row in found] == ["without averaging", "nothing"]
 
 
 def test_a_text_that_is_missing_is_told_in_a_line(script, capsys):

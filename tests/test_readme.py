@@ -57,6 +57,7 @@ def somewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.engine("torch")  # what the README says; the quick starts run under every engine
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_a_command_runs(words, somewhere, request, monkeypatch):
     if {"time_machine", "tiny_shakespeare", "--recipe"} & set(words):

@@ -6,6 +6,8 @@ from kseq.cli.options import parse
 from kseq.errors import UsageError
 from kseq.experiments.recipes import RECIPES
 
+pytestmark = pytest.mark.engine("torch")
+
 
 def as_words(settings):
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]

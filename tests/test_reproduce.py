@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseq.cli import main, reproduce
+from kseq.cli import main, reproduce, reproduced
 from kseq.cli.options import parse
 from kseq.errors import DataError, UsageError
+from kseq.experiments.beside import beside
 from kseq.experiments.published import ROWS
 from kseq.experiments.recipes import RECIPES
 from kseq.experiments.rows import VERDICTS
@@ -89,7 +90,7 @@ def test_a_row_is_run_judged_and_kept(rows, capsys):
     table = (rows / "results.md").read_text().splitlines()
     assert len(table) == 4
     assert "| `two` | another |" in table[3]
-    assert "| missed |" in table[3]
+    assert "| missed | unseen text: perplexity " in table[3]
 
 
 def test_each_of_several_books_is_shown_with_its_own_value(rows, monkeypatch, capsys):
@@ -104,13 +105,62 @@ def test_each_of_several_books_is_shown_with_its_own_value(rows, monkeypatch, ca
     assert f"(story {own[0]}; story {own[1]})" in (rows / "results.md").read_text()
 
 
+def test_a_row_says_all_one_must_know_to_believe_it(rows, capsys):
+    assert run("one", "--out", rows, "--quiet", "--seed", 3) == 0
+    row, said = reproduce.ROWS["one"], capsys.readouterr().out
+    held_out = json.loads((rows / "results.json").read_text())["one"]["report"]["held_out"]
+    lines = said.splitlines()
+    assert lines[2] == f"  {row.source}; band 1 - 1e+09 ({row.why})"
+    perplexity, bigram = held_out["perplexity"], held_out["floors"]["bigram"]
+    bits = held_out["bits_per_token"]
+    assert lines[3].startswith(
+        f"  unseen text: perplexity {perplexity:.4g}, {bits:.2f} bits a token"
+    )
+    assert lines[3].endswith(f", bigram {bigram:.4g}")
+    assert re.fullmatch(r"  seed 3, torch, .*\d+ cores, expected about 0:01", lines[4])
+    assert lines[5] == f"  kseq {TINY} 1"
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ({}, ()),
+        (
+            {"mse": {"mlp": {"test": 0.05}, "mean of last 4": {"test": 0.04}}},
+            ("mean squared error on unseen points: mlp 0.05, mean of last 4 0.04",),
+        ),
+        (
+            {"free_run_rmse": {"1": 1.5, "20": 0.5}},
+            ("root mean square error on its own output: 1 given 1.5, 20 given 0.5",),
+        ),
+        (
+            {"held_out": {"perplexity": 8.0, "floors": {"bigram": 9.0}}},
+            ("unseen text: perplexity 8, 3.00 bits a token; counting has bigram 9",),
+        ),
+        (
+            {"held_out": {"perplexity": None}},
+            ("unseen text: perplexity nan, nan bits a token",),
+        ),
+        (
+            {"seeing-ahead": {"numbers": {"withheld": 9.17, "bigram": 9.87, "text": "erer"}}},
+            (
+                "warning: with what comes next withheld, its perplexity is 9.17 where pairs of "
+                'characters have 9.87, and it writes "erer"',
+            ),
+        ),
+    ],
+)
+def test_no_figure_stands_alone(report, said):
+    assert beside(report) == said
+
+
 def test_results_are_added_to_and_shown(rows, capsys):
     assert run("--quick", "--out", rows, "--quiet") == 0
     assert run("two", "--out", rows, "--quiet", "--seed", 3) == 0
     capsys.readouterr()
     assert run("--out", rows) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in shown] == ["row", "one", "two"]
+    assert [line.split()[0] for line in shown if line[0] != " "] == ["row", "one", "two"]
     assert json.loads((rows / "results.json").read_text())["two"]["seed"] == 3
 
 
@@ -149,14 +199,16 @@ def test_values_that_are_no_numbers_survive_the_file(tmp_path):
     result = {"value": math.inf, "verdict": "missed", "seconds": 1.0, "seed": 0}
     path = tmp_path / "results.json"
     path.write_text(json.dumps(reproduce.finite({"d2l-9.2": result})))
-    assert math.isnan(reproduce.read_results(path)["d2l-9.2"]["value"])
+    assert math.isnan(reproduced.read_results(path, ROWS)["d2l-9.2"]["value"])
 
 
 def test_books_whose_figures_are_not_finite_are_shown_all_the_same(tmp_path):
     books = [{"name": "a|b\nc", "perplexity": None}, {"name": "fox", "perplexity": 2.0}]
     result = {"value": None, "seconds": 1.0, "report": {"held_out": {"documents": books}}}
     (tmp_path / "r.json").write_text(json.dumps({"d2l-9.2": result}))
-    table = reproduce.as_table(reproduce.read_results(tmp_path / "r.json")).splitlines()
+    table = reproduced.as_table(
+        ROWS, reproduced.read_results(tmp_path / "r.json", ROWS)
+    ).splitlines()
     assert len(table) == 3
     assert "| nan (a/b?c nan; fox 2) |" in table[2]
 
@@ -183,7 +235,7 @@ def test_a_row_that_was_stopped_goes_on(rows, monkeypatch):
     (rows / "results.json").unlink()
     monkeypatch.setitem(reproduce.ROWS, "one", replace(reproduce.ROWS["one"], command=f"{TINY} 2"))
     assert run("one", "--out", rows, "--quiet", "--resume") == 0
-    assert "| resumed, 0 |" in (rows / "results.md").read_text()
+    assert "| resumed | seed 0, " in (rows / "results.md").read_text()
     found = json.loads((rows / "results.json").read_text())["one"]
     assert found["value"] == whole
     assert found["report"]["epochs"] == 2
@@ -205,7 +257,7 @@ def test_old_results_are_judged_by_the_bands_of_today(tmp_path):
     result = {"value": 99.0, "verdict": "reproduced", "seconds": 1.0}
     path = tmp_path / "results.json"
     path.write_text(json.dumps({"d2l-9.2": result}))
-    assert reproduce.read_results(path)["d2l-9.2"]["verdict"] == "missed"
+    assert reproduced.read_results(path, ROWS)["d2l-9.2"]["verdict"] == "missed"
 
 
 def test_the_table_in_the_readme_has_the_rows_as_they_are():
@@ -215,10 +267,13 @@ def test_the_table_in_the_readme_has_the_rows_as_they_are():
         if name in told:
             cells = [cell.strip() for cell in told[name].strip("|").split("|")]
             assert cells[1:4] == [row.what, row.source, row.published]
+            assert cells[4] == row.measure
             assert cells[7] == row.judge(float(cells[6].split()[0]))
+            assert cells[8], "nothing stands beside it"
+            assert cells[-1] == f"`kseq {row.command}`"
 
 
 def test_a_broken_value_names_the_file(tmp_path):
     (tmp_path / "r.json").write_text("[")
     with pytest.raises(DataError, match=r"r\.json: must hold what kseq reproduce wrote"):
-        reproduce.read_results(tmp_path / "r.json")
+        reproduced.read_results(tmp_path / "r.json", ROWS)

@@ -5,8 +5,10 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from conftest import _is_slow_one_wanted
 
 # No engine has a part in it.
 pytestmark = pytest.mark.engine("torch")
@@ -152,6 +154,23 @@ def test_unknown_options_go_to_pytest(run_tests):
     _, suites = run_tests(["--workers", "1", *given], [0])
 
     assert suites.calls[0][0][3:] == given
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({}, [False, False, False]),
+        ({"--slow": True}, [True, True, True]),
+        # What torch runs is slow once: CI runs it there.
+        ({"--slow-beyond": "torch"}, [False, False, True]),
+        ({"--slow-beyond": "jax"}, [False, True, False]),
+    ],
+)
+def test_slow_tests_that_another_engine_does_not_run(options, wanted):
+    config = SimpleNamespace(getoption=options.get)
+    found = [_is_slow_one_wanted(engines, config) for engines in ([], ["torch"], ["jax"])]
+    assert found == wanted
+    assert "--slow-beyond torch" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_an_unknown_engine_is_a_usage_error(run_tests, capsys):

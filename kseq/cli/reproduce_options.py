@@ -11,7 +11,7 @@ def add_reproduce(command: Parser) -> None:
     command.set_defaults(room="reproduce")
     command.add_argument("rows", nargs="*", help="published results by name (shows all of them)")
     command.add_argument("--quick", action="store_true", help="the rows that fit in ten minutes")
-    command.add_argument("--all", action="store_true", help="every row, about an hour")
+    command.add_argument("--all", action="store_true", help="every row, about two hours")
     command.add_argument("--resume", action="store_true", help="go on with rows that were stopped")
     command.add_argument(
         "--out", default="runs/reproduce", help="folder of the results (%(default)s)"

@@ -1,7 +1,7 @@
 """Several books, one model each and one of all: what merging them gains and costs, in numbers.
 
 A tenth of every book is held out.  Every row of the table is the same model, with the same
-vocabulary (of the training parts of all), trained for the same number of steps on one book, on all
+vocabulary (of the training parts of all), trained for about as many steps on one book, on all
 of them one after the other, or on all of them as often as makes each count the same; its last
 weights are judged, so that nothing was chosen by what was held out.
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from statistics import fmean
 from typing import Any
 
-from kseq.checks import positive_int, shown
+from kseq.checks import one_of, positive_int, shown
 from kseq.data.corpora import Corpus, load_corpus
 from kseq.data.floors import ngram_floors
 from kseq.data.windows import num_batches
@@ -34,6 +35,7 @@ class BookPlan:
         steps: about how many; each row has as many whole epochs as come nearest to them.
         fraction: the share of each book to train on; the rest of it is held out.
         learning_rate: the peak of one cycle of Adam.
+        seeds: how many trainings each row is the mean of, with `seed` and those that follow.
     """
 
     steps: int = 3000
@@ -46,19 +48,21 @@ class BookPlan:
     batch_size: int = 32
     num_steps: int = 35
     seed: int = 0
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
 class BookRow:
-    """What one training reached.
+    """What one training reached, or the mean of several that differ in their seeds.
 
     Attributes:
         trained_on: the book or books, and how they were weighed.
         weights: how often an epoch read each.
         tokens: of an epoch.
-        epochs, steps, seconds: of the training.
-        held_out: for each book perplexity, bits per token, and the perplexity of guessing by the
-            bigrams of what was trained on.
+        epochs, steps: of each training.
+        seconds: of all of them.
+        held_out: for each book perplexity, bits per token, how far those of a seed lie from their
+            middle at most, and the perplexity of guessing by the bigrams of what was trained on.
     """
 
     trained_on: str
@@ -78,6 +82,7 @@ def compare_books(
     sources: Sequence[Any],
     data_dir: Any = None,
     report: Callable[[str, dict[str, Any]], None] | None = None,
+    cleaning: str | None = None,
     **settings: Any,
 ) -> list[BookRow]:
     """Return a row for each book alone, for all of them, and for all of them evenly.
@@ -86,10 +91,11 @@ def compare_books(
         sources: at least two texts, as `load_corpus` takes them.
         data_dir: folder in which to look for named texts first.
         report: called with the name of a row and the record of each of its epochs.
-        settings: of `BookPlan`: steps, cell, units, seed and others.
+        cleaning: "d2l" or "none" for all of them; by default that of the texts.
+        settings: of `BookPlan`: steps, cell, units, seed, seeds and others.
 
     Raises:
-        UsageError: fewer than two books, or a setting that cannot be used.
+        UsageError: fewer than two books, or a setting that there is not or that cannot be used.
         DataError, FileError: as `load_corpus`, or a book too short to cut or to make a batch of.
 
     Example:
@@ -99,9 +105,12 @@ def compare_books(
         >>> [row.trained_on for row in compare_books(books, steps=1, units=4)]
         ['sea.txt', 'sky.txt', 'all']
     """
+    for name in settings:
+        one_of("setting", name, [field.name for field in fields(BookPlan)])
     plan = BookPlan(**settings)
     positive_int("steps", plan.steps)
-    text = load_corpus(list(sources), data_dir=data_dir)
+    positive_int("seeds", plan.seeds)
+    text = load_corpus(list(sources), cleaning=cleaning, data_dir=data_dir)
     _require_books([document.name for document in text.documents])
     train_part, held_out = text.split(plan.fraction, each=True)
     mixtures = [
@@ -142,20 +151,44 @@ def _row(
     plan: BookPlan,
     report: Callable[[str, dict[str, Any]], None] | None,
 ) -> BookRow:
-    batches = SequentialBatches(text, plan.batch_size, plan.num_steps, seed=plan.seed)
-    epochs = max(1, round(plan.steps / len(batches)))
-    model = _model(text, plan, epochs * len(batches))
+    steps = num_batches(len(text), plan.batch_size, plan.num_steps, name)
+    epochs = max(1, round(plan.steps / steps))
     began = time.perf_counter()
-    train(
-        model,
-        batches,
-        epochs,
-        keep="last",
-        report=None if report is None else lambda record: report(name, record),
-    )
+    losses = [
+        _losses(name, text, held_out, replace(plan, seed=seed), epochs, report)
+        for seed in range(plan.seed, plan.seed + plan.seeds)
+    ]
     seconds = time.perf_counter() - began
-    found = {part.name: _judged(model, text, part, batches) for part in held_out.by_document()}
-    return BookRow(name, weights, len(text), epochs, epochs * len(batches), seconds, found)
+    found = {
+        part.name: _score([each[part.name] for each in losses], ngram_floors(text, part).bigram)
+        for part in held_out.by_document()
+    }
+    return BookRow(name, weights, len(text), epochs, epochs * steps, seconds, found)
+
+
+def _losses(
+    name: str,
+    text: Corpus,
+    held_out: Corpus,
+    plan: BookPlan,
+    epochs: int,
+    report: Callable[[str, dict[str, Any]], None] | None,
+) -> dict[str, float]:
+    """Return the nats per token of every book, of a model trained with one seed."""
+    batches = SequentialBatches(text, plan.batch_size, plan.num_steps, seed=plan.seed)
+    model = _model(text, plan, epochs * len(batches))
+    told = None if report is None else lambda record: report(name, record)
+    train(model, batches, epochs, keep="last", report=told)
+    return {
+        part.name: model.evaluate(held_out_batches(part, batches), verbose=0)[0]
+        for part in held_out.by_document()
+    }
+
+
+def _score(losses: Sequence[float], bigram: float) -> dict[str, float]:
+    loss, bits = fmean(losses), [loss / math.log(2) for loss in losses]
+    spread = (max(bits) - min(bits)) / 2
+    return {"perplexity": math.exp(loss), "bits": fmean(bits), "spread": spread, "bigram": bigram}
 
 
 def _model(text: Corpus, plan: BookPlan, steps: int) -> Any:
@@ -172,19 +205,11 @@ def _model(text: Corpus, plan: BookPlan, steps: int) -> Any:
     return model
 
 
-def _judged(model: Any, text: Corpus, book: Corpus, batches: Any) -> dict[str, float]:
-    loss, perplexity = model.evaluate(held_out_batches(book, batches), verbose=0)[:2]
-    return {
-        "perplexity": perplexity,
-        "bits": loss / math.log(2),
-        "bigram": ngram_floors(text, book).bigram,
-    }
-
-
 def books_in_words(rows: Sequence[BookRow]) -> str:
     """Return the rows as a table: held-out perplexity and bits per character on each book.
 
-    Below it stands what training on all gains (-) or costs (+) on each book, in bits.
+    Below it stands what training on all gains (-) or costs (+) on each book, in bits, and how far
+    the bits of one seed lie from their middle, where there were several.
 
     Example:
         >>> score = {"perplexity": 4.0, "bits": 2.0, "bigram": 9.0}
@@ -215,6 +240,9 @@ def books_in_words(rows: Sequence[BookRow]) -> str:
             for name in books
         ]
         lines.append(f"{row.trained_on} against its own: {', '.join(changes)}")
+    spreads = [score.get("spread", 0.0) for row in rows for score in row.held_out.values()]
+    if max(spreads):
+        lines.append(f"seeds differ by up to {max(spreads):.3f} bits to either side")
     return "\n".join(lines)
 
 

@@ -67,13 +67,15 @@ _NOTHING = {
 # What each row changes of the first one.
 REGULARIZERS: Mapping[str, Mapping[str, Any]] = {
     "everything": {},
-    "  dropout at every step instead of locked": {"dropout_kind": "standard"},
-    "  without dropout of vectors": _NO_DROPOUT,
-    "  without embedding dropout": {"embedding_dropout": 0.0},
-    "  without weight drop": {"weight_drop": 0.0},
-    "  without activation penalties": {"activation_l2": 0.0, "temporal_l2": 0.0},
-    "  with fixed lengths": {"num_steps_spread": 0},
-    "  without averaging": {"optimizer": "sgd"},
+    "dropout at every step instead of locked": {"dropout_kind": "standard"},
+    "without dropout of vectors": _NO_DROPOUT,
+    "without embedding dropout": {"embedding_dropout": 0.0},
+    "without weight drop": {"weight_drop": 0.0},
+    "without activation penalties": {"activation_l2": 0.0, "temporal_l2": 0.0},
+    "without activation regularisation": {"activation_l2": 0.0},
+    "without temporal activation regularisation": {"temporal_l2": 0.0},
+    "with fixed lengths": {"num_steps_spread": 0},
+    "without averaging": {"optimizer": "sgd"},
     "nothing": _NOTHING,
 }
 
@@ -117,7 +119,7 @@ def ablate_language_model(
         sizes: of `kseq.experiments.language_ablation.Budget`, to replace some of it.
 
     Raises:
-        UsageError: a size there is not.
+        UsageError: a row or a size there is not.
         FileError: the text is not here.
         NumericalError: a training diverged.
 
@@ -129,6 +131,8 @@ def ablate_language_model(
         >>> [row.name for row in rows]
         ['everything', 'nothing']
     """
+    for name in rows:
+        one_of("row", name, REGULARIZERS)
     for name in sizes:
         one_of("size", name, [field.name for field in fields(Budget)])
     budget = replace(QUICK if quick else FULL, **sizes)
@@ -151,7 +155,7 @@ def _row(name: str, train_part: Corpus, held_out: Corpus, budget: Budget, seed: 
     best = run.records[run.best_epoch - 1]
     judged = model.evaluate(batches, verbose=0, return_dict=True)
     seconds = time.perf_counter() - began
-    return Ablated(name.strip(), best["val_loss"], judged["loss"], run.best_epoch, seconds)
+    return Ablated(name, best["val_loss"], judged["loss"], run.best_epoch, seconds)
 
 
 def _model(train_part: Corpus, budget: Budget, chosen: Mapping[str, Any], seed: int) -> Any:
