@@ -5,6 +5,7 @@ Needs NumPy and h5py alone: the files start from one small model that is put tog
 """
 
 import gzip
+import json
 import os
 import pickle
 import random
@@ -25,6 +26,7 @@ from good_model_file import (
     good_members,
     weights,
 )
+from hostile_structures import structures
 from hostile_ways import (
     DAMAGED,
     LAMBDA,
@@ -37,6 +39,7 @@ from hostile_ways import (
     flipped,
     flipped_in,
     forecaster,
+    good_corpus,
     huge_vocabulary,
     longer_vocabulary,
     named_function,
@@ -51,6 +54,7 @@ from hostile_ways import (
     with_config,
     with_directory,
     with_field,
+    with_forecaster,
     with_members,
     with_settings,
     without_vocabulary,
@@ -252,6 +256,53 @@ def sizes():
     }
 
 
+def told():
+    """What a file says of its training, and of what a forecaster has seen."""
+    text = good_corpus()
+    of_texts = {
+        "corpus-name-alone": {"corpus": {"name": "x"}},
+        "corpus-name-a-number": {"corpus": {**text, "name": 1}},
+        "corpus-total-a-word": {"corpus": {**text, "total": "1"}},
+        "corpus-places-in-words": {"corpus": {**text, "held_out": ["0", 2]}},
+        "corpus-cleaning": {"corpus": {**text, "cleaning": "x"}},
+        "series-seed-alone": {"series": {"seed": 0}},
+        "series-name-a-number": {"series": {"name": 7, "seed": 0}},
+        "results-10^400": {"results": {"loss": 10**400}},
+        "results-of-words": {"results": {"loss": "1"}},
+        "provenance-more": {"more": 1},
+    }
+    of_forecasters = {
+        "margins-none": {"margins": {}},
+        "margins-empty": {"margins": {"0.9": []}},
+        "margins-uneven": {"margins": {"0.5": [1.0, 1.0], "0.9": [1.0]}},
+        "margins-1e308": {"margins": {"0.9": [1e308]}},
+        "fitted-1e308": {"fitted": {"mean": 1e308, "scale": 1.0}},
+        "fitted-1e-300": {"fitted": {"mean": 0.0, "scale": 1e-300}},
+    }
+    found = {
+        name: (with_settings(provenance=facts), "provenance cannot be")
+        for name, facts in of_texts.items()
+    }
+    return found | {
+        name: (with_forecaster(**settings), f"{name.partition('-')[0]} cannot be")
+        for name, settings in of_forecasters.items()
+    }
+
+
+def patterns():
+    """Regular expressions, which Keras's Muon would search the paths of the weights for."""
+    words = {"slow": ["([a-z_/]+)+!"], "a-word": "dense", "long": ["a" * 101], "many": ["a"] * 101}
+    return {
+        f"pattern-{name}": (
+            with_compilation(
+                optimizer=part("keras.optimizers", "Muon", config={"exclude_layers": value})
+            ),
+            "by letters, digits, _ and / alone",
+        )
+        for name, value in words.items()
+    }
+
+
 def jsons():
     member = {"config": "config.json", "metadata": "metadata.json"}
     deep_text = b"[" * 5000 + b"]" * 5000
@@ -270,6 +321,19 @@ def jsons():
         }
     return found | {
         "config-key-twice": (repeated_key(), "a key is there twice"),
+        "config-unclosed-string": (
+            with_members(config=b"[" * 10_001 + b'"' + b'\\"' * 2_000_000),
+            "nested too much",
+        ),
+        "config-quotes": (with_members(config=b"[" * 10_001 + b'"' * 4_000_000), "nested too much"),
+        "config-commas": (
+            with_members(config=b'{"a": [' + b"0," * 2_000_000 + b"0]}"),
+            "too many parts",
+        ),
+        "config-keys": (
+            with_members(config=json.dumps(dict.fromkeys(map(str, range(200_000)))).encode()),
+            "too many parts",
+        ),
         "config-deep-loss": (with_config(deep), "nested too much"),
         "config-huge-int": (config_text('"units": 6', '"units": 1' + "0" * 5000), "is no JSON"),
         "metadata-nested": (with_members(metadata=b'{"a": {"b": 1}}'), "more than words"),
@@ -299,7 +363,21 @@ def formats():
     }
 
 
-GROUPS = (truncated, flips, bombs, members, code, hdf5, sizes, arrays, jsons, formats)
+GROUPS = (
+    *(truncated, flips, bombs, members, code, told, patterns),
+    *(hdf5, structures, sizes, arrays, jsons, formats),
+)
+
+
+def write_sparsely(path, content):
+    """Write a file whose zeros take no place on the disk."""
+    with open(path, "wb") as file:
+        for at in range(0, len(content), 2**20):
+            piece = content[at : at + 2**20]
+            if piece.strip(b"\0"):
+                file.seek(at)
+                file.write(piece)
+        file.truncate(len(content))
 
 
 def other_things(folder):
@@ -310,18 +388,39 @@ def other_things(folder):
     (folder / "null.keras").symlink_to("/dev/null")
     with open(folder / "sparse.keras", "wb") as file:
         file.truncate(17 * 2**30)
+    write_sparsely(folder / "sparse-zeros.keras", with_members(weights=bytes(60 * 2**20)))
+    commas = b'{"a": [' + b"0," * 7_000_000 + b"0]}"
+    write_sparsely(
+        folder / "sparse-long-config.keras", with_members(config=commas, weights=bytes(60 * 2**20))
+    )
+    # Each item becomes a string of its own: a few more short ones, as many long ones as are read.
+    for name, item, count in (
+        ("short", b'"abcd"', 1_900_000),
+        ("long", b'"%s"' % (b"x" * 25), 524_000),
+    ):
+        config = b'{"a": [' + b",".join([item] * count) + b"]}"
+        write_sparsely(
+            folder / f"sparse-{name}-items.keras",
+            with_members(config=config, weights=bytes(60 * 2**20)),
+        )
     found = {
         "pipe.keras": "must be a regular file",
         "folder.keras": "found a folder",
         "device.keras": "must be a regular file",
         "null.keras": "must be a regular file",
         "sparse.keras": "must be a regular file below 16 GiB",
+        "sparse-zeros.keras": "not in the format",
+        "sparse-long-config.keras": "too many parts",
+        "sparse-short-items.keras": "too many parts",
+        "sparse-long-items.keras": "found another Keras model",
     }
     for ending in (".h5", ".hdf5", ".pt", ".pth", ".safetensors"):
         (folder / f"model{ending}").write_bytes(good())
         found[f"model{ending}"] = "must be a .keras file"
     found = {name: (folder / name, words) for name, words in found.items()}
-    found["url"] = Path("https://example.org/model.keras"), "must be a local file, found a URL"
+    for scheme in ("https", "s3", "gs", "file"):
+        url = Path(f"{scheme}://example.org/model.keras")
+        found[f"url-{scheme}"] = url, "must be a local file, found a URL"
     return found
 
 

@@ -145,6 +145,35 @@ def forecaster(config):
     config["config"] = {"kind": "gru", "window": 10**9, "units": 3}
 
 
+def with_forecaster(**settings):
+    """Give a file that says to hold a small perceptron; its weights are another model's."""
+
+    def change(config):
+        forecaster(config)
+        config["config"] = {"kind": "mlp", "window": 4, "units": 3, **settings}
+
+    return with_config(change)
+
+
+def good_corpus():
+    """Give what a file says of a text, as `Corpus.provenance` does."""
+    return {
+        "name": "a.txt",
+        "sha256": "0" * 64,
+        "edition": "",
+        "level": "char",
+        "cleaning": "none",
+        "separator": "\n",
+        "part": "training",
+        "start": 0,
+        "total": 70,
+        "stop": 60,
+        "documents": ["a.txt"],
+        "pieces": [0, 60],
+        "held_out": [],
+    }
+
+
 def deep(config):
     value = []
     for _ in range(100):

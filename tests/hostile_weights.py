@@ -163,6 +163,10 @@ def arrays():
             change("optimizer/vars/1", lambda _: np.float32("nan")),
             "NaN or infinity in",
         ),
+        "too-large-learning-rate": (
+            change("optimizer/vars/1", lambda _: np.float64(1e300)),
+            "NaN or infinity in",
+        ),
         "float64-weight": (change(kernel, lambda a: a.astype("float64")), "must be float32"),
         "int-weight": (change(kernel, lambda a: a.astype("int32")), "must be float32"),
         "bool-weight": (change(kernel, lambda a: a.astype(bool)), DAMAGED),

@@ -107,7 +107,7 @@ def test_a_language_model_is_no_forecaster_and_a_forecaster_no_language_model(fi
         path = files / f"{name}.keras"
         with pytest.raises(ModelFileError, match=message) as raised:
             load_model(path, kind=wanted)
-        assert str(raised.value).startswith(f"{path}: ")
+        assert f"{path.name}: must" in str(raised.value)
         assert type(load_model(path)).__name__ != wanted
 
 

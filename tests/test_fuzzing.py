@@ -206,7 +206,8 @@ KINDS = {
 def test_mutants_are_refused_or_obey_the_laws(kind, tmp_path, request):
     check, seeds = KINDS[kind]
     path, outcomes = tmp_path / "mutant", []
-    for number in range(request.config.getoption("--mutants", default=DEFAULT_MUTANTS) // 6):
+    mutants = request.config.getoption("--mutants", default=DEFAULT_MUTANTS)
+    for number in range(-(-mutants // 6)):
         chance = random.Random(f"{kind} {number}")
         start = chance.randrange(len(seeds))
         content = mutant(start, seeds, chance)

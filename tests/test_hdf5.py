@@ -186,6 +186,23 @@ def test_one_number_that_is_not_finite_is_seen(dtype, bad):
 
 
 @pytest.mark.parametrize(
+    ("stored", "number", "kept_as", "finite"),
+    [
+        ("float64", 3.4028234663852886e38, "float32", True),
+        ("float64", 3.5e38, "float32", False),
+        ("float64", -1e300, "float64", False),  # JAX has float32 in its place
+        ("float32", 65504.0, "float16", True),
+        ("float32", -65536.0, "float16", False),
+        ("float32", 3.4e38, "bfloat16", False),
+        ("float16", -65504.0, "bfloat16", True),
+        ("int64", 2**62, "float16", True),
+    ],
+)
+def test_a_number_too_large_for_what_keeps_it_is_not_finite(stored, number, kept_as, finite):
+    assert all_finite(np.array([0, number], stored), kept_as) is finite
+
+
+@pytest.mark.parametrize(
     ("bits", "finite"),
     [(0x3F80, True), (0x7F7F, True), (0x7F80, False), (0xFF80, False), (0x7FC1, False)],
 )

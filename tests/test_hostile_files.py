@@ -143,7 +143,9 @@ def test_there_are_many(corpus):
 def test_every_file_is_refused_in_one_line_that_says_why(corpus, tried):
     for name, (path, words) in corpus.items():
         for told, _, _ in tried["found"][str(path)]:
-            assert told.startswith(f"ModelFileError: {path}: "), (name, told)
+            # A long path is cut in its middle.
+            assert told.startswith(f"ModelFileError: {str(path)[:15]}"), (name, told)
+            assert f"{path.name[-15:]}: " in told, (name, told)
             assert words in told, (name, told)
             assert "\n" not in told, name
             assert len(told) - len("ModelFileError: ") <= 300, name
@@ -185,7 +187,8 @@ def test_a_foreign_loss_is_named_and_the_rest_can_be_read(tmp_path):
 
 def test_what_a_file_says_is_printed_without_moving_the_cursor(tmp_path, capsys):
     path = tmp_path / "model.keras"
-    facts = {"corpus": {"name": "\x1b[2Jharm\n"}, "epochs": 1, "results": {}}
+    corpus = {**hostile_ways.good_corpus(), "name": "\x1b[2Jharm\n"}
+    facts = {"corpus": corpus, "epochs": 1, "results": {}}
     path.write_bytes(hostile_ways.with_settings(provenance=facts))
     from kseq.cli import main
 
@@ -198,9 +201,11 @@ def test_what_a_file_says_is_printed_without_moving_the_cursor(tmp_path, capsys)
 @pytest.mark.parametrize(
     ("documents", "pieces", "code"),
     [
-        (["a", "\x1b[2J"], [0, 5, "x", 9], 0),
+        (["a", "\x1b[2J"], [0, 5, 5, 9], 0),
+        (["a", "\x1b[2J"], [0, 5, "x", 9], 4),
         (["a", "b"], [0], 0),
-        ("ab", 7, 0),
+        ("ab", [0, 5], 4),
+        (["a", "b"], 7, 4),
         (["a", "b"], None, 0),
         ([["a"], "b"], [0, 5], 4),
         (["a", "b"], [0, -5], 4),
@@ -209,7 +214,8 @@ def test_what_a_file_says_is_printed_without_moving_the_cursor(tmp_path, capsys)
 )
 def test_documents_that_a_file_makes_up(tmp_path, capsys, documents, pieces, code):
     path = tmp_path / "model.keras"
-    facts = {"corpus": {"name": "a", "documents": documents, "pieces": pieces}, "results": {}}
+    corpus = {**hostile_ways.good_corpus(), "documents": documents, "pieces": pieces}
+    facts = {"corpus": corpus, "results": {}}
     path.write_bytes(hostile_ways.with_settings(provenance=facts))
     from kseq.cli import main
 
@@ -257,7 +263,7 @@ def test_a_command_refuses_a_bad_file_before_an_engine_is_loaded(corpus, command
         check=False,
     )
     assert done.returncode == 4, done.stderr
-    assert done.stderr.startswith(f"kseq: error: {path}: "), done.stderr
+    assert done.stderr.startswith(f"kseq: error: {str(path)[:15]}"), done.stderr
     assert words in done.stderr
 
 
@@ -266,5 +272,5 @@ def test_the_script_makes_the_same_files(tmp_path, corpus):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, script, tmp_path], env=environment, check=True, stdout=-3)
     made = {path.name for path in tmp_path.iterdir()}
-    assert made == {path.name for name, (path, _) in corpus.items() if name != "url"}
+    assert made == {path.name for name, (path, _) in corpus.items() if "url-" not in name}
     assert kseq.__version__

@@ -1,5 +1,8 @@
 """Weights of plain Keras in a model of kseq: the same outputs, or not a weight changed."""
 
+import os
+
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -120,3 +123,24 @@ def test_a_model_that_plain_keras_has_not_is_refused(options, tmp_path):
     plain_language_model("gru").save_weights(tmp_path / "p.weights.h5")
     with pytest.raises(UsageError, match=r"model: must (be a|have layers)"):
         import_weights(tiny(**options), tmp_path / "p.weights.h5")
+
+
+def test_weights_too_large_for_the_model_are_refused(tmp_path):
+    plain = plain_forecaster(keras.layers.Dense(1, "relu"), keras.layers.Dense(1))
+    plain.save_weights(tmp_path / "p.weights.h5")
+    with h5py.File(tmp_path / "p.weights.h5", "r+") as file:
+        del file["layers/dense_1/vars/0"]
+        file["layers/dense_1/vars/0"] = np.full((1, 1), 1e300)
+    model = kseq.Forecaster("mlp", 4, units=1)
+    before = model.get_weights()
+    with pytest.raises(ModelFileError, match="must hold finite numbers, found NaN or infinity"):
+        import_weights(model, tmp_path / "p.weights.h5")
+    assert same(model.get_weights(), before)
+
+
+def test_a_file_many_times_the_model_is_refused_unread(tmp_path):
+    path = tmp_path / "p.weights.h5"
+    path.touch()
+    os.truncate(path, 15 * 2**30)
+    with pytest.raises(ModelFileError, match="found 15,360 MiB for 61 weights; make a model"):
+        import_weights(kseq.Forecaster("mlp", 4, units=10), path)

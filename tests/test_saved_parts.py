@@ -29,7 +29,7 @@ OPTIMIZERS = {
     "Ftrl": {},
     "Lion": {},
     "Lamb": {},
-    "Muon": {},
+    "Muon": {"exclude_layers": ["dense", "gru_1/cell"]},
 }
 SCHEDULES = {
     "ExponentialDecay": (0.1, 10, 0.9),

@@ -267,3 +267,24 @@ def test_the_vocabulary_must_be_one_that_can_be_written(tmp_path):
         model.save(tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == []
     assert VOCAB.idx_to_token[0] == "<unk>"
+
+
+# Each letter takes six bytes of a configuration.
+LONG_WORDS = kseq.Vocab([f"{'я' * 30}{number}" for number in range(30_000)])
+
+
+@pytest.mark.engine("torch")
+def test_long_words_beside_few_weights_come_back(tmp_path):
+    model = kseq.LanguageModel(LONG_WORDS, "simple_rnn", 24, 1, embedding_dim=24)
+    model.compile(kseq.clipped_optimizer("sgd", 1.0))
+    model.save(tmp_path / "model.keras")
+    assert len(config_of(tmp_path / "model.keras")["config"]["vocab"]["tokens"]) >= 30_000
+    assert len(load_model(tmp_path / "model.keras").vocab) == len(LONG_WORDS)
+
+
+@pytest.mark.engine("torch")
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    model = kseq.LanguageModel(LONG_WORDS, "simple_rnn", 2, 1, embedding_dim=2)
+    with pytest.raises(UsageError, match=r"must have a configuration that may be loaded, found 5,"):
+        model.save(tmp_path / "model.keras")
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from kseq.cli.texts import evaluation_texts
 from kseq.data import windows
 from kseq.data.corpora import Corpus
 from kseq.data.floors import ngram_floors
+from kseq.errors import NumericalError
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -20,6 +21,9 @@ def evaluate(options: argparse.Namespace) -> None:
 
     The floors of what the model's own text held out come from counting its training text, as
     `kseq train` gives them; any other text is counted itself.
+
+    Raises:
+        NumericalError: the loss or the perplexity is not finite.
     """
     import kseq
     from kseq.saving import check_model_file
@@ -32,10 +36,21 @@ def evaluate(options: argparse.Namespace) -> None:
         report = {"model": options.model, "corpus": corpus.name}
         report |= measured(model, corpus, options.batch_size, options.num_steps)
         report["documents"] = measured_each(model, corpus, options.batch_size, options.num_steps)
+    for each in (report, *report["documents"]):
+        _check_finite(options.model, each)
     floors = ngram_floors(corpus) if trained_on is None else ngram_floors(trained_on, corpus)
     report["floors"] = floors.to_dict()
     report["floors_from"] = "the text itself" if trained_on is None else "the training text"
     print_report(report, _in_words(report, corpus.label), options.json)
+
+
+def _check_finite(path: str, figures: dict[str, Any]) -> None:
+    if not (math.isfinite(figures["loss"]) and math.isfinite(figures["perplexity"])):
+        raise NumericalError(
+            f"{shown_path(path)}: must give a text a finite loss and perplexity, found "
+            f"{figures['loss']:.4g} and {figures['perplexity']:.4g}; train it again with a lower "
+            "learning rate"
+        )
 
 
 def measured(model: Any, corpus: Corpus, batch_size: int, num_steps: int) -> dict[str, Any]:

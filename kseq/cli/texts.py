@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kseq.checks import shown_path
 from kseq.cli.indexing import kept_ids
 from kseq.data import windows
 from kseq.data.corpora import Corpus, load_corpus
-from kseq.data.documents import Range, are_within, in_pairs
+from kseq.data.documents import Range, are_within, cut_of, in_pairs
+from kseq.data.downloads import NAMED_TEXTS, cache_folder, look_for
+from kseq.data.reading import STANDARD_INPUT
 from kseq.data.sources import CORPUS_NAMES
 from kseq.errors import DataError, FileError, UsageError
 
@@ -53,7 +57,7 @@ def _divided(corpus: Corpus, options: argparse.Namespace) -> tuple[Corpus, Corpu
     if len(corpus.documents) > 1:
         return corpus.split(1 - options.valid, each=True)
     # As `split` cuts, told in the words of the command line.
-    cut = int(len(corpus) * (1 - options.valid) + 1e-6)
+    cut = cut_of(len(corpus), 1 - options.valid)
     _require_batch(cut, corpus.name, options)
     _require_target(len(corpus) - cut, corpus.name)
     return corpus.split(1 - options.valid)
@@ -119,7 +123,8 @@ def evaluation_texts(model: Any, options: argparse.Namespace) -> tuple[Corpus, C
     """Return the text to judge a model on, as the model reads it, and what it was trained on.
 
     Without a text named by the user it is what the model's own text held out; only then is the
-    training text known.
+    training text known.  Since a stranger may have written the file, the text it names must be
+    here: a named one that need not be downloaded, or a file of the folder one is in.
 
     Raises:
         UsageError, FileError, DataError: no text is named, and the model's own is not to be had.
@@ -133,7 +138,8 @@ def evaluation_texts(model: Any, options: argparse.Namespace) -> tuple[Corpus, C
     facts = facts or {"level": model.level, "cleaning": None, "separator": None}
     if options.corpus:
         return _read(options.corpus, facts, model, options), None
-    corpus = _read(_own_sources(facts["name"]), facts, model, options)
+    sources = _own_sources(facts["name"], options.data_dir)
+    corpus = _read(sources, facts, model, options)
     _check_own(corpus, facts)
     return _own_parts(corpus, facts)
 
@@ -178,22 +184,35 @@ def _read(
     return corpus.with_vocab(model.vocab)
 
 
-def _own_sources(name: str) -> list[str]:
-    names = [name] if _exists(name) else name.split("+")
+def _own_sources(name: str, data_dir: str | None) -> list[str]:
+    names = [name] if _is_beside(name) else name.split("+")
     for each in names:
-        if each not in CORPUS_NAMES and not _exists(each):
+        if each in CORPUS_NAMES:
+            _require_copy(each, data_dir)
+        elif not _is_beside(each):
             raise FileError(
-                f"{each}: the text the model was trained on must be in this folder, found it "
-                "missing; name a text after the model"
+                f"{shown_path(each)}: the text the model was trained on must be in this folder, "
+                f"found {'it missing' if each == Path(each).name else 'a path'}; name a text after "
+                "the model"
             )
     return names
 
 
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):  # too long for a file, or none at all
-        return False
+def _require_copy(name: str, data_dir: str | None) -> None:
+    """Refuse to download what only the file of a model asks for."""
+    if name in NAMED_TEXTS and look_for(NAMED_TEXTS[name], data_dir) is None:
+        raise FileError(
+            f"{name}: the text the model was trained on must be here, found no copy; put it into "
+            f"{shown_path(cache_folder())}, or name a text after the model"
+        )
+
+
+def _is_beside(name: str) -> bool:
+    """Whether a file of that plain name is in this folder; nothing else of there is opened."""
+    path = Path(name)
+    with suppress(OSError):  # too long a name
+        return name != STANDARD_INPUT and path.name == name and path.is_file()
+    return False
 
 
 def _check_own(corpus: Corpus, facts: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from kseq.data.files import atomic_path
 from kseq.data.model_files.archive import CONFIG, METADATA, WEIGHTS, Archive
 from kseq.data.model_files.finite import all_finite
 from kseq.data.model_files.hdf5 import read_arrays
-from kseq.data.model_files.refusing import FlawError
+from kseq.data.model_files.json_facts import read_config
+from kseq.data.model_files.refusing import DamageError, FlawError
 from kseq.errors import FileError, UsageError
 from kseq.nn.optimizers import clipped_optimizer, with_public_optimizer
 
@@ -84,16 +85,29 @@ def _check_target(path: Any, overwrite: bool) -> None:
         )
 
 
+def _check_loadable(path: Any, archive: Archive) -> None:
+    try:
+        read_config(archive)
+    except DamageError as flaw:
+        raise UsageError(
+            f"{path}: the model must have a configuration that may be loaded, found "
+            f"{archive.size_of(CONFIG):,} bytes of it for {archive.size_of(WEIGHTS):,} of weights; "
+            "give it more units, or a smaller vocabulary"
+        ) from flaw
+
+
 def _read_back(path: Any, part: Path) -> str | None:
     """Read what Keras wrote as whoever loads it will; return an array that is not finite, or None.
 
     Raises:
         FileError: what is there is not what was written.
+        UsageError: it has more configuration than whoever loads it would read.
     """
     try:
         with Archive(part) as archive:
             for member in (CONFIG, METADATA):
                 archive.read(member)
+            _check_loadable(path, archive)
             arrays = read_arrays(archive.read(WEIGHTS), _MOST_PARTS)
     except FlawError as flaw:
         raise FileError(

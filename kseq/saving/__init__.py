@@ -24,8 +24,10 @@ def load_model(
 ) -> Any:
     """Return the model a `.keras` file holds, compiled as it was, on the engine in use.
 
-    Safe for files from strangers: no file makes it run code, import a module, open another file
-    or take more memory than a few times the file's own size.
+    Safe for files from strangers: no file makes it run code, import a module or open another
+    file.  A file of up to 64 MiB that is refused is refused within half a second and 100 MB; a
+    larger one takes time and memory in proportion to its size.  The size is what the file system
+    says, the holes of a sparse file included.
 
     Args:
         path: the file.

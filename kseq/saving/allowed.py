@@ -8,12 +8,13 @@ its name is not among them, so that no file decides what is imported or called.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from kseq.checks import shown
+from kseq.data.model_files.json_facts import is_number
 from kseq.data.model_files.refusing import DamageError, FlawError
-from kseq.saving.json_facts import is_number
 from kseq.saving.settings import POLICIES, policy_name, whole, word
 
 
@@ -99,11 +100,16 @@ _PARTS = {
     "loss": _LOSSES,
     "metric": _METRICS,
 }
+_REST = "load_model(path, compile=False) reads the rest"
 _OBJECT = {"module", "class_name", "config", "registered_name"}
 # A metric makes tables as large as it is told; this many rows cost nothing.
 _MOST_ROWS = 2**16
 _LONGEST_LIST = 10_000
 _DEEPEST = 8
+# Keras searches the paths of the weights for these as regular expressions, which may never end.
+_PATTERNS = "exclude_layers"
+_MOST_PATTERNS = 100
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_/]{0,100}")
 
 
 def check_compilation(config: Any) -> dict[str, Any]:
@@ -180,6 +186,8 @@ def _value(name: str, value: Any, depth: int, most: int | None) -> Any:
     """Return a value of a part's configuration: plain, a list of plain ones, or another part."""
     if depth > _DEEPEST:
         raise DamageError("config.json is nested too much")
+    if name == _PATTERNS:
+        return _patterns(value)
     if isinstance(value, list):
         if len(value) > _LONGEST_LIST:
             raise DamageError(f"it could not be built: {name[:40]} is too long")
@@ -204,6 +212,18 @@ def _inner(name: str, value: dict[str, Any], depth: int) -> Any:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool) or is_number(value) or word(value)
+
+
+def _patterns(value: Any) -> list[str] | None:
+    """Return what an optimizer searches for in the paths of the weights, if it is plain words."""
+    words = [] if value is None else value
+    plain = isinstance(words, list) and all(
+        isinstance(one, str) and _PLAIN_WORD.fullmatch(one) for one in words
+    )
+    if not plain or len(words) > _MOST_PATTERNS:
+        rule = "must name the layers an optimizer leaves out by letters, digits, _ and / alone"
+        raise FlawError(rule, shown(value, 50), _REST)
+    return value
 
 
 def _weights(value: Any) -> Any:
@@ -247,5 +267,5 @@ def _unknown(kind: str, found: Any) -> FlawError:
     return FlawError(
         "must be compiled with parts that Keras or kseq bring",
         f"the {kind} {shown(found, 50)}",
-        "load_model(path, compile=False) reads the rest",
+        _REST,
     )

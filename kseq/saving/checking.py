@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from kseq.checks import one_of
-from kseq.data.model_files.archive import CONFIG, METADATA, WEIGHTS, Archive
+from kseq.data.model_files.archive import WEIGHTS, Archive
 from kseq.data.model_files.finite import all_finite
 from kseq.data.model_files.hdf5 import read_arrays
+from kseq.data.model_files.json_facts import read_config, read_metadata
 from kseq.data.model_files.refusing import DamageError, FlawError, refusal
 from kseq.saving.allowed import check_compilation
-from kseq.saving.json_facts import METADATA_CAP, config_cap, parse
 from kseq.saving.optimizer_shapes import check_state
 from kseq.saving.settings import check_settings, policy_name, word
 from kseq.saving.shapes import Wanted, wanted
@@ -96,8 +96,8 @@ def read_model_file(
 
 def _read(path: Path, archive: Archive, kind: str | None, compiled: bool) -> ModelFile:
     weights = archive.size_of(WEIGHTS)
-    config = _json(archive, CONFIG, config_cap(weights))
-    metadata = _json(archive, METADATA, METADATA_CAP)
+    config = read_config(archive)
+    metadata = read_metadata(archive)
     found = _check_ours(config)
     _check_metadata(metadata)
     _check_kind(found, kind)
@@ -117,12 +117,6 @@ def _read(path: Path, archive: Archive, kind: str | None, compiled: bool) -> Mod
 def _compilation(config: dict[str, Any]) -> dict[str, Any] | None:
     told = config.get("compile_config")
     return check_compilation(told) if told else None
-
-
-def _json(archive: Archive, member: str, most: int) -> dict[str, Any]:
-    if archive.size_of(member) > most:
-        raise DamageError(f"{member} is too long")
-    return parse(bytes(archive.read(member)), member)
 
 
 def _check_metadata(metadata: dict[str, Any]) -> None:
@@ -180,7 +174,7 @@ def _check_arrays(arrays: Arrays, told: Wanted, settings: dict[str, Any], dtype:
         _check_agreement(len(settings["vocab"]["tokens"]), arrays)
     _check_shapes(arrays, {**told.weights, **told.streams})
     for path in told.weights:
-        _check_numbers(path, arrays[path], _DTYPES.get(dtype, ("<f4",)))
+        _check_numbers(path, arrays[path], dtype)
     for path in told.streams:
         if arrays[path].dtype.kind not in "iu":
             raise DamageError(f"it could not be built: {_short(path)} holds no whole numbers")
@@ -213,15 +207,16 @@ def _check_agreement(tokens: int, arrays: Arrays) -> None:
         )
 
 
-def _check_numbers(path: str, array: np.ndarray, dtypes: tuple[str, ...]) -> None:
+def _check_numbers(path: str, array: np.ndarray, dtype: str) -> None:
+    dtypes = _DTYPES.get(dtype, ("<f4",))
     if array.dtype not in map(np.dtype, dtypes):
         wrong = f"{_short(path)} must be {np.dtype(dtypes[0])}, not {array.dtype}"
         raise DamageError(f"it could not be built: {wrong}")
-    _check_finite(path, array)
+    _check_finite(path, array, dtype)
 
 
-def _check_finite(path: str, array: np.ndarray) -> None:
-    if not all_finite(array):
+def _check_finite(path: str, array: np.ndarray, dtype: str) -> None:
+    if not all_finite(array, dtype):
         found = f"NaN or infinity in {path}"
         raise FlawError("must hold finite numbers", found, "load an older file")
 
@@ -233,9 +228,9 @@ def _check_optimizer(
     if compilation is None:
         return
     weights = list(told.weights.values()) if settings.get("trainable", True) else []
-    mixed = settings.get("dtype") and policy_name(settings["dtype"]) == "mixed_float16"
+    dtype = policy_name(settings.get("dtype", "float32"))
     # Keras wraps the optimizer to scale the loss, and writes the one inside a second time.
-    optimizer = _SCALED if mixed else compilation.get("optimizer")
+    optimizer = _SCALED if dtype == "mixed_float16" else compilation.get("optimizer")
     state, inner = state_of(arrays, _STATE), state_of(arrays, _INNER_STATE)
     if len(state) + len(inner) != sum(path.startswith("optimizer/") for path in arrays):
         raise DamageError("its optimizer has a part that does not belong")
@@ -244,7 +239,8 @@ def _check_optimizer(
     if wrong:
         raise DamageError(f"it could not be built: {wrong}")
     for index, array in state.items():
-        _check_finite(f"{_STATE}{index}", array)
+        # What stands beside a weight is of its kind; a learning rate is not.
+        _check_finite(f"{_STATE}{index}", array, dtype if array.ndim else "float32")
 
 
 def state_of(arrays: Arrays, prefix: str = _STATE) -> dict[int, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,10 @@ from kseq.data.model_files.hdf5 import read_arrays
 from kseq.data.model_files.refusing import DamageError, FlawError, refusal
 from kseq.errors import UsageError
 
-_MOST_PARTS = 100_000
+# A file has the optimizer's arrays beside a weight, perhaps in float64, and groups around each.
+_MOST_BESIDE, _ROOM = 16, 64 * 2**20
+_PARTS_OF_AN_ARRAY, _MORE_PARTS = 20, 1000
+_BYTES_OF_A_WEIGHT = 4
 _KINDS = ("embedding", "simple_rnn", "gru", "lstm", "dense")
 
 Layers = dict[str, list[list[np.ndarray]]]
@@ -32,7 +36,8 @@ def import_weights(model: Any, path: str | os.PathLike[str]) -> None:
     Args:
         model: a `LanguageModel` or a `Forecaster`, whose weights are replaced.
         path: a `.weights.h5` file of `save_weights`, or a `.keras` file, of a Sequential or
-            functional Keras model.  It is read as warily as by `load_model`.
+            functional Keras model.  It is read as warily as by `load_model`, and whole: a file of
+            more than 64 MiB and 16 times the model's own weights is refused unread.
 
     Raises:
         UsageError: the model has tied weights or a teaching cell, which plain Keras has not.
@@ -52,23 +57,34 @@ def import_weights(model: Any, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     wanted = list(_layers_of(model))
     try:
-        pairs = _matched(wanted, _by_kind(_read(path)))
+        pairs = _matched(wanted, _by_kind(_read(path, [one for _, each in wanted for one in each])))
     except FlawError as flaw:
         raise refusal(path, flaw) from flaw
     for variable, array in pairs:
         assign(variable, array)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path, variables: list[Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, which may be so much larger than `variables` and no more."""
+    parts = _PARTS_OF_AN_ARRAY * len(variables) + _MORE_PARTS
     if path.suffix == ".keras":
         with Archive(path) as archive:
-            return read_arrays(archive.read(WEIGHTS), _MOST_PARTS)
+            _check_size(archive.size_of(WEIGHTS), variables)
+            return read_arrays(archive.read(WEIGHTS), parts)
     if not path.name.endswith(".weights.h5"):
         remedy = "save the weights with save_weights"
         raise FlawError("must be a .weights.h5 or .keras file", f"'{path.suffix}'", remedy)
     check_regular(path)
     with open(open_regular(path), "rb") as file:
-        return read_arrays(memoryview(file.read()), _MOST_PARTS)
+        size = os.fstat(file.fileno()).st_size
+        _check_size(size, variables)
+        return read_arrays(memoryview(file.read(size)), parts)
+
+
+def _check_size(size: int, variables: list[Any]) -> None:
+    numbers = sum(math.prod(one.shape) for one in variables)
+    if size > _MOST_BESIDE * _BYTES_OF_A_WEIGHT * numbers + _ROOM:
+        raise _differs(f"{size / 2**20:,.0f} MiB for {numbers:,} weights")
 
 
 def _layers_of(model: Any) -> Iterator[tuple[str, list[Any]]]:
@@ -134,7 +150,7 @@ def _matched(wanted: list[tuple[str, list[Any]]], found: Layers) -> list[tuple[A
     for kind, variables in wanted:
         arrays = found[kind].pop(0)
         _check_shapes(kind, [tuple(one.shape) for one in variables], [a.shape for a in arrays])
-        pairs += zip(variables, map(_numbers, arrays), strict=True)
+        pairs += zip(variables, map(_numbers, arrays, variables), strict=True)
     return pairs
 
 
@@ -143,10 +159,10 @@ def _check_shapes(kind: str, wanted: list[tuple[int, ...]], found: list[tuple[in
         raise _differs(f"{_listed(found)} for {kind} where the model has {_listed(wanted)}")
 
 
-def _numbers(array: np.ndarray) -> np.ndarray:
+def _numbers(array: np.ndarray, variable: Any) -> np.ndarray:
     if array.dtype.kind not in "fV":
         raise DamageError(f"its weights are {array.dtype}")
-    if not all_finite(array):
+    if not all_finite(array, variable.dtype):
         raise FlawError("must hold finite numbers", "NaN or infinity", "save the weights again")
     return array
 

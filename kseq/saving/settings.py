@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from kseq.checks import shown
+from kseq.data.model_files.json_facts import is_number
 from kseq.data.model_files.refusing import DamageError
 from kseq.data.vocab import Vocab
+from kseq.data.windows import LARGEST_SEED
 from kseq.errors import ModelFileError
-from kseq.saving.json_facts import is_number
 
 _FUSED = ("simple_rnn", "gru", "lstm")
 _SCRATCH = ("scratch_simple_rnn", "scratch_gru", "scratch_lstm", "peephole_lstm")
@@ -29,6 +30,11 @@ _LONGEST_WORD = 1000
 _LONGEST_LIST = 20_000
 _LARGEST_SEED = 2**31 - 1
 _LARGEST_WEIGHT = 1e30
+_MOST_FACTS = 100
+# What is divided by, or forecast, in float32.
+_TINIEST, _LARGEST_FLOAT32 = 1.2e-38, 3.4e38
+# As far ahead as a forecast goes.
+_FARTHEST = 2**20
 
 Rule = Callable[[Any], bool]
 
@@ -92,13 +98,23 @@ def policy_name(value: Any) -> str:
 def _scaling(value: Any) -> bool:
     if not isinstance(value, dict) or value.keys() != {"mean", "scale"}:
         return False
-    return is_number(value["mean"]) and is_number(value["scale"]) and value["scale"] > 0
+    return _is_float32(value["mean"]) and _is_float32(value["scale"]) and value["scale"] > _TINIEST
+
+
+def _is_float32(value: Any) -> bool:
+    return is_number(value) and abs(value) <= _LARGEST_FLOAT32
 
 
 def _margins(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        _is_level(level) and isinstance(widths, list) and all(map(is_number, widths))
-        for level, widths in value.items()
+    """Whether each level has a width for each step ahead, and there is at least one of both."""
+    if not isinstance(value, dict) or not all(map(_is_level, value)):
+        return False
+    widths = list(value.values())
+    lengths = {len(each) for each in widths if isinstance(each, list)}
+    return (
+        all(isinstance(each, list) and all(map(_is_float32, each)) for each in widths)
+        and len(lengths) == 1
+        and 0 < min(lengths) <= _FARTHEST
     )
 
 
@@ -109,36 +125,82 @@ def _is_level(level: str) -> bool:
         return False
 
 
-def _provenance(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    figures = value.get("results", {})
-    return (
-        all(_or_none(_plain_facts)(value.get(name)) for name in ("corpus", "series"))
-        and whole(0, 2**53)(value.get("epochs", 0))
-        and isinstance(figures, dict)
-        and all(isinstance(number, int | float) for number in figures.values())
-        and _or_none(word)(value.get("kseq_version"))
+def _list_of(rule: Rule) -> Rule:
+    return lambda value: (
+        isinstance(value, list) and len(value) <= _LONGEST_LIST and all(map(rule, value))
     )
 
 
-def _plain_facts(value: Any) -> bool:
-    if not isinstance(value, dict) or len(value) > 100:
-        return False
-    if "level" in value and value["level"] not in ("char", "word"):
-        return False
-    return all(
-        fact is None or word(fact) or is_number(fact) or _list_of_facts(fact)
-        for fact in value.values()
-    )
+def _facts(rules: dict[str, Rule], other: Rule, *required: str) -> Rule:
+    """Return the rule that a value has the facts `required`, each by its rule or by `other`."""
+
+    def holds(value: Any) -> bool:
+        if not isinstance(value, dict) or len(value) > _MOST_FACTS:
+            return False
+        return value.keys() >= set(required) and all(
+            word(name) and rules.get(name, other)(fact) for name, fact in value.items()
+        )
+
+    return holds
 
 
-def _list_of_facts(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) > _LONGEST_LIST:
-        return False
-    return all(word(fact) or whole(0, 2**53)(fact) for fact in value)
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool) or word(value) or is_number(value)
 
 
+def _plain_or_listed(value: Any) -> bool:
+    return _plain(value) or _list_of(_plain)(value)
+
+
+def _figure(value: Any) -> bool:
+    """A loss may be NaN or infinite, but no number that is none to others."""
+    return isinstance(value, float) or is_number(value)
+
+
+_COUNT = whole(0, 2**53)
+_PLACES = _or_none(_list_of(_COUNT))
+_CORPUS = _facts(
+    {
+        "name": word,
+        "sha256": word,
+        "edition": _or_none(word),
+        "level": _one_of("char", "word"),
+        "cleaning": _one_of("d2l", "none"),
+        "separator": word,
+        "part": _or_none(word),
+        "start": _COUNT,
+        "stop": _COUNT,
+        "total": _COUNT,
+        "documents": _or_none(_list_of(word)),
+        "pieces": _PLACES,
+        "held_out": _PLACES,
+    },
+    _plain_or_listed,
+    *("name", "sha256", "level", "cleaning", "separator", "start", "stop", "total"),
+)
+_SERIES = _facts(
+    {
+        "name": word,
+        "column": _or_none(word),
+        "time": _or_none(word),
+        "points": _or_none(_COUNT),
+        "train": _or_none(_COUNT),
+        "valid": _or_none(_COUNT),
+        "seed": _or_none(whole(0, LARGEST_SEED)),
+    },
+    _plain_or_listed,
+    "name",
+)
+_PROVENANCE = _facts(
+    {
+        "corpus": _or_none(_CORPUS),
+        "series": _or_none(_SERIES),
+        "epochs": _COUNT,
+        "results": _facts({}, _figure),
+        "kseq_version": _or_none(word),
+    },
+    lambda _: False,
+)
 _OF_ANY: dict[str, Rule] = {
     "name": _name,
     "trainable": _truth,
@@ -146,7 +208,7 @@ _OF_ANY: dict[str, Rule] = {
     "dropout": _share,
     "init": _one_of(*_PRESETS),
     "seed": whole(0, _LARGEST_SEED),
-    "provenance": _or_none(_provenance),
+    "provenance": _or_none(_PROVENANCE),
     "units": whole(1, 2**16),
     "num_layers": whole(1, 2**10),
 }

@@ -12,6 +12,7 @@ Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.3.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 import zlib
@@ -25,13 +26,15 @@ from kseq.errors import FileError
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = (CONFIG, METADATA, WEIGHTS)
 LARGEST_FILE = 16 * 2**30
-_OTHER_FORMATS = {
+OTHER_FORMATS = {
     ".h5": "Keras 2 files must be converted first",
     ".hdf5": "Keras 2 files must be converted first",
     ".pt": "PyTorch's own files hold no model kseq could build",
     ".pth": "PyTorch's own files hold no model kseq could build",
     ".safetensors": "these files hold weights only",
 }
+# As a path has it, where two slashes are one.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
@@ -235,7 +238,7 @@ def _check_cover(members: list[Member], end: int) -> None:
 def _open(path: Path) -> int:
     """Open a regular file; nothing else is ever opened, since a pipe or a device may not end."""
     check_regular(path)
-    hint = _OTHER_FORMATS.get(path.suffix.lower())
+    hint = OTHER_FORMATS.get(path.suffix.lower())
     if hint:
         raise refusal(
             path, FlawError("must be a .keras file", f"'{path.suffix}'", f"{hint}, use model.save")
@@ -266,11 +269,12 @@ def check_regular(path: Path) -> None:
     Raises:
         FileError, ModelFileError
     """
-    if str(path).startswith(("http:/", "https:/")):
-        raise refusal(path, FlawError("must be a local file", "a URL", "download it first"))
     try:
         facts = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
+        if _URL.match(str(path)):
+            flaw = FlawError("must be a local file", "a URL", "download it, or name its path")
+            raise refusal(path, flaw) from None
         raise FileError(f"{path}: the model file must exist, found none; check the path") from None
     except (OSError, ValueError) as error:
         raise FileError(f"{path}: must be readable, found {error}; check the path") from error

@@ -6,7 +6,9 @@ chunks, virtual and external storage, soft and external links, types of variable
 HDF5 library itself is not used, because crafted bytes are known to crash it or to hang it.
 
 Every address is checked against the file, every object is visited once, and an array is a view
-of bytes that are there; so the work and the memory are bounded by the size of the file.
+of bytes that are there.  What overlaps could still be read many times over: so every message,
+child and name that is read is counted, and the work and the memory are bounded by how many
+objects there may be.
 
 Source: HDF5 File Format Specification 3.0, sections II.A, III.A-D and IV.A.
 """
@@ -34,12 +36,16 @@ _LONGEST_NAME = 255
 _MOST_DIMENSIONS = 4
 _DEEPEST_TREE = 16
 _DEEPEST_PATH = 16
+_MOST_MESSAGES = 256
+# Messages, children and names together; h5py writes some 5 for each object.
+_STEPS_OF_AN_OBJECT = 32
 
 _NIL, _DATASPACE, _DATATYPE, _LAYOUT, _ATTRIBUTE = 0x0, 0x1, 0x3, 0x8, 0xC
 _CONTINUATION, _SYMBOL_TABLE = 0x10, 0x11
 _OLD_FILL, _FILL, _MODIFIED = 0x4, 0x5, 0x12
 _PASSED_OVER = {_NIL, _OLD_FILL, _FILL, _ATTRIBUTE, _MODIFIED}
 _TAKEN = {_DATASPACE, _DATATYPE, _LAYOUT, _SYMBOL_TABLE}
+_OTHER_LENGTH = "its weights have a header of another length than it says"
 
 
 def _float_type(size: int, *layout: int) -> bytes:
@@ -86,6 +92,7 @@ class _Reader:
     def __init__(self, content: memoryview, most: int) -> None:
         self.content, self.most = content, most
         self.objects = 0
+        self.steps_left = _STEPS_OF_AN_OBJECT * most
         self.visited: set[int] = set()
         self.extents: list[tuple[int, int]] = []
         self.arrays: dict[str, np.ndarray] = {}
@@ -127,6 +134,11 @@ class _Reader:
         if self.objects > self.most:
             raise DamageError("its weights have more parts than the model")
 
+    def _spend(self, steps: int = 1) -> None:
+        self.steps_left -= steps
+        if self.steps_left < 0:
+            raise DamageError("its weights have more parts than the model")
+
     def _visit(self, at: int) -> int:
         if at in self.visited:
             raise DamageError("its weights lead back to themselves")
@@ -141,20 +153,23 @@ class _Reader:
     def _messages(self, header: int) -> dict[int, memoryview]:
         """Return the messages of an object that are taken, by their kind."""
         version, _, count, _, size = _HEADER.unpack_from(self.content, self._visit(header))
-        if version != 1:
-            raise DamageError("its weights have a part of another version")
+        if version != 1 or count > _MOST_MESSAGES:
+            raise DamageError("its weights have a part of another version or too long a one")
         found: dict[int, memoryview] = {}
         blocks, seen = [(header + _HEADER.size, size)], 0
         while blocks:
             for kind, flags, body in _messages_in(self._take(*blocks.pop())):
                 seen += 1
+                self._spend()
+                if seen > count:
+                    raise DamageError(_OTHER_LENGTH)
                 if kind == _CONTINUATION:
                     start, more = _PAIR.unpack(body)
                     blocks.append((self._visit(start), more))
                 else:
                     _note(found, kind, flags, body)
         if seen != count:
-            raise DamageError("its weights have a header of another length than it says")
+            raise DamageError(_OTHER_LENGTH)
         return found
 
     def _entries(self, table: memoryview) -> list[tuple[str, int]]:
@@ -166,6 +181,7 @@ class _Reader:
             signature, version, _, count = _NODE.unpack_from(self.content, self._visit(node))
             if signature != b"SNOD" or version != 1:
                 raise DamageError("its weights have a group without names")
+            self._spend(count)
             for index in range(count):
                 at = node + _NODE.size + index * _ROOT.size
                 name, header, cache, _ = _ROOT.unpack_from(self.content, at)
@@ -188,8 +204,6 @@ class _Reader:
         places = [tree]
         for depth in range(level, -1, -1):
             places = [child for place in places for child in self._children(place, depth)]
-            if len(places) > self.most:
-                raise DamageError("its weights have more parts than the model")
         return places
 
     def _level(self, tree: int) -> int:
@@ -202,6 +216,7 @@ class _Reader:
         signature, kind, level, count, _, _ = _TREE.unpack_from(self.content, self._visit(place))
         if signature != b"TREE" or kind or level != depth:
             raise DamageError("its weights have a group without a tree")
+        self._spend(count)
         # A key, then a child and a key for each.
         body = self._take(place + _TREE.size, 8 + 16 * count)
         return [struct.unpack_from("<Q", body, 8 + 16 * index)[0] for index in range(count)]
