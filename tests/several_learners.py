@@ -75,14 +75,24 @@ def learn(
     strike=None,
     spoil=None,
     own=False,
+    cut=0,
+    spread=0,
+    regularization=None,
+    averages=False,
     **options,
 ):
     """Train; strike: after how many steps, in which process, which signal; spoil: the first two;
-    own: a class of one's own, with which Keras's step is taken."""
-    text = getattr(kseq, batches)(IDS, rows, 13 * 4 // rows)
+    own: a class of one's own, with which Keras's step is taken; cut: how many tokens are left out
+    in all processes but the first; spread: of drawn lengths; averages: from the first step."""
+    drawn = {"num_steps_spread": spread} if spread else {}
+    text = getattr(kseq, batches)(IDS[: len(IDS) - cut * RANK], rows, 13 * 4 // rows, **drawn)
     make = OwnModel if own else kseq.LanguageModel
-    model = make(kseq.Vocab(list("abcde")), cell, 8, 2, dropout=dropout)
-    model.compile(kseq.clipped_optimizer(optimizer, 0.02, global_clipnorm=0.5))
+    model = make(kseq.Vocab(list("abcde")), cell, 8, 2, dropout=dropout, **(regularization or {}))
+    rate, more = (2.0, {"nonmonotone": 1}) if optimizer == "asgd" else (0.02, {})
+    model.compile(kseq.clipped_optimizer(optimizer, rate, global_clipnorm=0.5, **more))
+    if averages:
+        model.optimizer.build(model.trainable_variables)
+        model.optimizer.start_averaging()
     callbacks = [SignalAfter(strike[0], strike[2])] if strike and strike[1] == RANK else []
     callbacks += [Spoil(spoil[0])] if spoil and spoil[1] == RANK else []
     judged = kseq.SequentialBatches(IDS[:400], 3, 7)

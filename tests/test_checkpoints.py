@@ -19,6 +19,8 @@ from kseq.runs.checkpoints import (
     write_checkpoint,
 )
 
+pytestmark = pytest.mark.engine("torch")
+
 ARRAYS = {
     "model/0": np.arange(12, dtype="float32").reshape(3, 4),
     "model/1": np.array(7, "int32"),

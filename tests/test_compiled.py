@@ -1,6 +1,7 @@
 """The compiled recurrences: the oracle, finite differences, laws; and no compiler at all."""
 
 import logging
+import os
 import stat
 import sys
 import threading
@@ -309,6 +310,25 @@ def test_a_broken_library_is_built_anew(empty_cache, tmp_path, monkeypatch):
     path.write_bytes(b"half of it")
     assert compiled.library("double") is not None
     assert path.stat().st_size > 10_000
+
+
+def test_a_library_is_on_the_disk_before_it_has_its_name(empty_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", compiler_that(tmp_path, "open(target, 'w').write('x')"))
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def forced(handle):
+        done.append(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def named(part, path):
+        assert os.stat(part).st_ino in done
+        replace(part, path)
+        done.append(path)
+
+    monkeypatch.setattr(os, "fsync", forced)
+    monkeypatch.setattr(os, "replace", named)
+    path = compiled._built(compiled.find_compiler(), "double", empty_cache)
+    assert path in done
 
 
 def test_two_that_compile_at_once_both_have_it(empty_cache, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """JAX shares the rows of a batch out among its devices, and trains as on one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ TESTS = Path(__file__).resolve().parent
 LONGEST = 240
 # Three rows of validation cannot be shared by two devices.
 PROGRAM = """
-import sys
+import signal, sys
 from contextlib import nullcontext
 from pathlib import Path
 from kseq.backend import alone
@@ -22,13 +23,19 @@ with alone():
     import jax, kseq, numpy as np
     from several_learners import learn, state_of
     folder = Path(sys.argv[1])
+    # After so many steps somebody asks it to stop.
+    strike = [int(sys.argv[2]), 0, signal.SIGINT] if sys.argv[2:] else None
     with kseq.data_parallel(4) if len(jax.devices()) > 1 else nullcontext():
-        model, run = learn(folder, cell="lstm", dropout=0.0)
+        try:
+            model, run = learn(folder, cell="lstm", dropout=0.0, strike=strike)
+        except KeyboardInterrupt:
+            sys.exit()
         text = model.generate("ab", 10)
     spread = len(model.trainable_variables[0].value.sharding.device_set)
     losses = [[record["loss"], record["val_loss"]] for record in run.records]
     np.savez(folder / "found.npz", losses=losses, spread=spread, text=text, **state_of(model))
 """
+COMMAND = "import sys; from kseq.cli import main; sys.exit(main(sys.argv[1:]))"
 REFUSED = """
 import kseq
 try:
@@ -56,18 +63,34 @@ def on_devices(count, program, *words):
     return done.stdout
 
 
-def test_two_devices_train_as_one(tmp_path):
-    found = []
-    for count in (1, 2):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        on_devices(count, PROGRAM, folder)
-        found.append(dict(np.load(folder / "found.npz")))
-    one, two = found
-    assert (int(one.pop("spread")), int(two.pop("spread"))) == (1, 2)
-    assert one.pop("text") == two.pop("text")
+def trained(count, folder, stops=()):
+    """Train on so many devices, stopping on the way after so many steps; give what came of it."""
+    folder.mkdir()
+    for steps in stops:
+        on_devices(count, PROGRAM, folder, steps)
+        assert not (folder / "found.npz").exists()
+    on_devices(count, PROGRAM, folder)
+    return dict(np.load(folder / "found.npz"))
+
+
+def test_two_devices_train_as_one_and_resume(tmp_path):
+    one, two = (trained(count, tmp_path / str(count)) for count in (1, 2))
+    # Stopped within the second epoch.
+    resumed = trained(2, tmp_path / "resumed", stops=[30])
+    assert [int(found.pop("spread")) for found in (one, two, resumed)] == [1, 2, 2]
+    assert one.pop("text") == two.pop("text") == resumed.pop("text")
     for name in one:
         np.testing.assert_allclose(two[name], one[name], rtol=1e-5, atol=1e-5, err_msg=name)
+        np.testing.assert_array_equal(resumed[name], two[name], err_msg=name)
+
+
+def test_the_command_line_trains_on_all_devices(tmp_path):
+    words = ["train", "story", "--units", "8", "--num-layers", "1", "--epochs", "1", "--json"]
+    words += ["--max-tokens", "4000", "--quiet", "--run-dir"]
+    one = json.loads(on_devices(1, COMMAND, *words, tmp_path / "one"))
+    two = json.loads(on_devices(2, COMMAND, *words, tmp_path / "two", "--data-parallel"))
+    for part in ("training", "held_out"):
+        assert two[part]["loss"] == pytest.approx(one[part]["loss"], rel=1e-5)
 
 
 def test_devices_that_cannot_share_a_batch_are_refused():

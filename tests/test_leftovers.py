@@ -9,6 +9,8 @@ import pytest
 
 from kseq.data.files import atomic_path, write_bytes
 
+pytestmark = pytest.mark.engine("torch")
+
 
 def names_in(folder):
     return [entry.name for entry in folder.iterdir()]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 import pytest
-from language_cases import Interrupt, same, tiny
+from language_cases import UNITS, Interrupt, same, tiny
 
 import kseq
 from kseq import (
@@ -20,6 +20,7 @@ from kseq import (
     RandomBatches,
     SequentialBatches,
     UsageError,
+    Vocab,
 )
 from kseq.runs import folder
 from kseq.runs.checkpoints import read_checkpoint, write_checkpoint
@@ -35,6 +36,8 @@ EVERYTHING = {
     "activation_l2": 2.0,
     "temporal_l2": 1.0,
 }
+# What a folder holds and refuses is the same under every engine.
+files_alone = pytest.mark.engine("torch")
 TIMES = ("tokens_per_second", "seconds", "seconds_left")
 EPOCHS, STEPS = 4, 3
 FILES = {"settings.json", "history.json", "best.keras"}
@@ -160,7 +163,8 @@ WHOLE = {
 
 
 # Engines that compile do so for each length of a batch.
-COSTS = () if keras.backend.backend() == "torch" else pytest.mark.slow
+ENGINE = keras.backend.backend()
+COSTS = () if ENGINE == "torch" else (pytest.mark.slow, pytest.mark.engine(ENGINE))
 CASES = [pytest.param(name, marks=COSTS if name == "regularised" else ()) for name in WHOLE]
 
 
@@ -226,6 +230,7 @@ class Fail(Ask):
         raise RuntimeError("killed")
 
 
+@files_alone
 def test_only_what_was_not_done_is_trained(random, tmp_path):
     random.stopped(tmp_path, step=STEPS + 1)
     counter = Ask()
@@ -236,6 +241,7 @@ def test_only_what_was_not_done_is_trained(random, tmp_path):
     assert run.records[0]["seconds"] == before
 
 
+@files_alone
 def test_the_seconds_of_an_epoch_are_those_before_and_after_a_stop(random, tmp_path):
     random.stopped(tmp_path, step=2)
     path = max(tmp_path.glob("checkpoint-*.npz"))
@@ -249,23 +255,27 @@ def test_the_seconds_of_an_epoch_are_those_before_and_after_a_stop(random, tmp_p
 # When checkpoints are written.
 
 
+@files_alone
 def test_a_short_training_writes_one_at_its_end(random):
     assert len(checkpoints(random.folder)) == 1
     assert {path.name for path in random.folder.iterdir()} == FILES | {*checkpoints(random.folder)}
 
 
+@files_alone
 def test_checkpoints_by_time_are_as_many_as_they_may_cost(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpointing, "LEAST_SHARE", 0)
+    often, rarely = tmp_path / "often", tmp_path / "rarely"
     with pytest.raises(RuntimeError):
-        on_random_batches(tmp_path, checkpoint_seconds=1e-9, callbacks=[Fail(step=STEPS + 2)])
+        on_random_batches(often, checkpoint_seconds=1e-9, callbacks=[Fail(step=STEPS + 2)])
     # One before every step that was begun.
-    assert [int(name.split("-")[1]) for name in checkpoints(tmp_path)] == [4, 5]
+    assert [int(name.split("-")[1]) for name in checkpoints(often)] == [4, 5]
     monkeypatch.setattr(checkpointing, "LEAST_SHARE", 1e9)
     with pytest.raises(RuntimeError):
-        on_random_batches(tmp_path, checkpoint_seconds=1e-9, callbacks=[Fail(step=STEPS + 2)])
-    assert len(checkpoints(tmp_path)) == 1
+        on_random_batches(rarely, checkpoint_seconds=1e-9, callbacks=[Fail(step=STEPS + 2)])
+    assert len(checkpoints(rarely)) == 1
 
 
+@files_alone
 def test_without_an_interval_only_the_end_is_written(tmp_path):
     with pytest.raises(RuntimeError):
         on_random_batches(tmp_path, checkpoint_seconds=None, callbacks=[Fail(step=5)])
@@ -302,6 +312,7 @@ def test_the_best_model_so_far_is_there_after_a_stop(whole, tmp_path):
     assert best.provenance.results["epoch"] == 1 + int(np.argmin(losses))
 
 
+@files_alone
 def test_a_stop_between_the_best_model_and_the_checkpoint_loses_neither(tmp_path, monkeypatch):
     def full(*_):
         raise FileError("no space left")
@@ -318,6 +329,7 @@ def test_a_stop_between_the_best_model_and_the_checkpoint_loses_neither(tmp_path
     assert same(found.get_weights(), whole.get_weights())
 
 
+@files_alone
 def test_a_best_model_not_written_before_a_kill_is_written_after_it(tmp_path):
     with pytest.raises(RuntimeError):
         on_sequential_batches(tmp_path, checkpoint_steps=1, callbacks=[Fail(step=STEPS + 2)])
@@ -330,6 +342,7 @@ def test_a_best_model_not_written_before_a_kill_is_written_after_it(tmp_path):
 # Checkpoints that are damaged.
 
 
+@files_alone
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(random, tmp_path):
     with pytest.raises(RuntimeError):
         random.train(tmp_path, checkpoint_steps=2, callbacks=[Fail(step=STEPS + 2)])
@@ -342,6 +355,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(random, tmp_path):
     assert newest.name not in checkpoints(tmp_path)
 
 
+@files_alone
 def test_a_run_without_a_whole_checkpoint_is_refused_and_left_as_it_is(random, tmp_path):
     random.stopped(tmp_path, step=1)
     for name in checkpoints(tmp_path):
@@ -383,7 +397,8 @@ def short(run_dir, model=None, batches=None, epochs=1, **options):
     if not model.compiled:
         model.compile(kseq.clipped_optimizer("sgd", 0.5))
     batches = batches or SequentialBatches(CORPUS, 3, 4)
-    return model, kseq.train(model, batches, epochs, run_dir=run_dir, keep="last", **options)
+    options = {"keep": "last", **options}
+    return model, kseq.train(model, batches, epochs, run_dir=run_dir, **options)
 
 
 @pytest.fixture(scope="module")
@@ -400,6 +415,16 @@ def copy(begun, tmp_path):
     return shutil.copytree(begun, tmp_path / "run")
 
 
+def tiny_with(name="sgd", rate=0.5, **options):
+    model = tiny()
+    model.compile(kseq.clipped_optimizer(name, rate, **options))
+    return model
+
+
+def of_the_same_letters():
+    return kseq.LanguageModel(Vocab(list("fedcba")), "simple_rnn", UNITS, 1)
+
+
 OTHERS = {
     "units 6 then and 7 now": lambda: {"model": tiny(units=7)},
     "cell 'simple_rnn' then and 'gru' now": lambda: {"model": tiny("gru")},
@@ -411,12 +436,23 @@ OTHERS = {
     "'SequentialBatches' then and 'RandomBatches' now": lambda: {
         "batches": RandomBatches(CORPUS, 3, 4)
     },
+    "init 'keras' then and 'd2l' now": lambda: {"model": tiny(init="d2l")},
+    "vocabulary '[0-9a-f]{16}' then and '[0-9a-f]{16}' now": lambda: {
+        "model": of_the_same_letters()
+    },
+    "update momentum 0.0 then and 0.9 now": lambda: {"model": tiny_with(momentum=0.9)},
+    "update weight_decay None then and 0.1 now": lambda: {"model": tiny_with(weight_decay=0.1)},
+    "validation tokens 0 then and 42 now": lambda: {"validation": CORPUS},
+    "patience None then and 2 now": lambda: {"patience": 2},
+    "plateau None then and 1 now": lambda: {"plateau": 1},
+    "keep 'last' then and 'best' now": lambda: {"keep": "best"},
     "tokens 42 then and 40 now": lambda: {
         "batches": SequentialBatches(CORPUS.divide(40, 0)[0], 3, 4)
     },
 }
 
 
+@files_alone
 @pytest.mark.parametrize("difference", OTHERS)
 def test_other_settings_are_refused_by_name(begun, difference):
     words = f"a resumed run must keep its settings, found .*{difference}.*; use the same, or "
@@ -425,6 +461,7 @@ def test_other_settings_are_refused_by_name(begun, difference):
     assert str(raised.value).count(" then and ") == 1
 
 
+@files_alone
 def test_every_difference_is_named(begun):
     model = tiny("lstm", dropout=0.5)
     model.compile(kseq.clipped_optimizer("adam", 0.25, global_clipnorm=2.0))
@@ -434,10 +471,41 @@ def test_every_difference_is_named(begun):
         assert f"{name} " in str(raised.value)
 
 
+@files_alone
 def test_a_text_that_changed_is_refused(begun):
     other = Corpus.from_text("fedcba" * 7).with_vocab(CORPUS.vocab)
     with pytest.raises(DataError, match="a resumed run must keep its text, found another"):
         short(begun, batches=SequentialBatches(other, 3, 4), resume=True)
+
+
+@files_alone
+def test_other_ids_as_many_are_another_text(tmp_path):
+    ids = np.array([1, 2, 3] * 14)
+    short(tmp_path, batches=SequentialBatches(ids, 3, 4))
+    short(tmp_path, batches=SequentialBatches(ids.astype("uint8"), 3, 4), resume=True)
+    with pytest.raises(DataError, match="a resumed run must keep its text, found another"):
+        short(tmp_path, batches=SequentialBatches(ids[::-1], 3, 4), resume=True)
+
+
+@files_alone
+def test_another_part_to_judge_by_is_refused_be_it_as_long(tmp_path):
+    judged = [SequentialBatches(np.array(pair * 10), 2, 4) for pair in ([3, 4], [4, 3])]
+    short(tmp_path, validation=judged[0])
+    words = r"found validation sha256 '[0-9a-f]{16}' then and '[0-9a-f]{16}' now; use"
+    with pytest.raises(UsageError, match=words):
+        short(tmp_path, validation=judged[1], resume=True)
+
+
+@files_alone
+def test_a_run_of_an_earlier_version_goes_on_with_what_it_wrote_down(copy):
+    path = copy / "settings.json"
+    settings = json.loads(path.read_text())
+    for name in ("ids", "vocabulary", "validation", "patience", "plateau", "keep", "update"):
+        del settings[name]
+    path.write_text(json.dumps(settings))
+    short(copy, tiny_with(weight_decay=0.1), patience=2, keep="best", resume=True)
+    with pytest.raises(UsageError, match=r"found learning_rate 0\.5 then and 0\.25 now; use"):
+        short(copy, tiny_with(rate=0.25), resume=True)
 
 
 def test_the_same_model_in_the_same_program_goes_on(tmp_path):
@@ -463,6 +531,7 @@ def test_half_precision_goes_on_to_the_bit(tmp_path, dtype):
     assert same(state_of(model), state_of(whole))
 
 
+@files_alone
 def test_a_run_may_go_on_longer_than_it_was_planned(copy, tmp_path):
     model, run = short(tmp_path / "whole", epochs=2)
     resumed, again = short(copy, epochs=2, resume=True)
@@ -470,6 +539,7 @@ def test_a_run_may_go_on_longer_than_it_was_planned(copy, tmp_path):
     assert same(resumed.get_weights(), model.get_weights())
 
 
+@files_alone
 def test_a_run_that_ran_out_of_patience_stays_stopped(tmp_path):
     def stuck():
         model = tiny()
@@ -493,27 +563,41 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*[a-z]")}
 
 
+@files_alone
 def test_a_new_run_that_ends_before_its_first_checkpoint_gives_the_old_one_back(copy):
     before = contents(copy)
     with pytest.raises(RuntimeError):
-        short(copy, callbacks=[Fail(step=1)])
+        short(copy, callbacks=[Fail(step=1)], overwrite=True)
     assert contents(copy) == before
 
 
-def test_a_new_run_takes_the_place_of_the_old_one_with_its_first_checkpoint(copy):
+@files_alone
+def test_a_new_run_takes_the_place_of_the_old_one_when_it_has_finished(copy):
     (copy / "notes.txt").write_text("mine")
-    before = checkpoints(copy)
-    with pytest.raises(KeyboardInterrupt):
-        short(copy, tiny(seed=1), callbacks=[Ask(step=1)])
+    before, files = checkpoints(copy), {"history.json", "settings.json", "notes.txt"}
+    with noted("keeps the run that was here before"), pytest.raises(KeyboardInterrupt):
+        short(copy, tiny(seed=1), callbacks=[Ask(step=1)], overwrite=True)
     assert not {*before} & {*checkpoints(copy)}
-    assert {path.name for path in copy.iterdir()} == {
-        *checkpoints(copy),
-        "history.json",
-        "settings.json",
-        "notes.txt",
-    }
+    found = {path.name for path in copy.iterdir()}
+    assert found == {*checkpoints(copy), *files, ".earlier-0001"}
+    assert checkpoints(copy / ".earlier-0001") == before
+    short(copy, tiny(seed=1), resume=True)
+    found = {path.name for path in copy.iterdir()}
+    assert found == {*checkpoints(copy), *files, "best.keras"}
 
 
+@files_alone
+def test_an_earlier_run_is_only_replaced_where_that_is_asked_for(copy):
+    before = contents(copy)
+    words = "must hold no earlier run, found checkpoint-.*; pass resume=True .*overwrite=True"
+    with pytest.raises(UsageError, match=words):
+        short(copy)
+    with pytest.raises(UsageError, match="resume: must stand without overwrite, found both"):
+        short(copy, resume=True, overwrite=True)
+    assert contents(copy) == before
+
+
+@files_alone
 def test_an_old_run_that_a_killed_one_set_aside_is_given_back(copy):
     before = contents(copy)
     aside = copy / ".earlier-abc"
@@ -522,10 +606,11 @@ def test_an_old_run_that_a_killed_one_set_aside_is_given_back(copy):
         if path.is_file():
             path.rename(aside / path.name)
     with pytest.raises(RuntimeError):
-        short(copy, callbacks=[Fail(step=1)])
+        short(copy, callbacks=[Fail(step=1)], overwrite=True)
     assert contents(copy) == before
 
 
+@files_alone
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(
@@ -534,12 +619,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         short(tmp_path / "file" / "run")
 
 
+@files_alone
 def test_settings_that_are_broken_are_named(copy):
     (copy / "settings.json").write_text("{")
     with pytest.raises(FileError, match=r"settings\.json: must hold the run's facts, found it "):
         short(copy, resume=True)
 
 
+@files_alone
 def test_a_history_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch):
     write = folder.write_text
 

@@ -7,12 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from several_learners import learn, state_of
+
+import kseq
 
 pytestmark = [
     pytest.mark.engine("torch"),
@@ -176,20 +179,108 @@ def test_the_dropout_of_each_process_is_its_own(tmp_path):
     assert [name for name in seeds if first[name][1] != second[name][1]] == []
 
 
+AVERAGED = {"optimizer": "asgd", "spread": 2, "epochs": 5}
+PENALTIES = {"activation_l2": 2.0, "temporal_l2": 1.0}
+DROPS = {"dropout_kind": "locked", "dropout": 0.2, "output_dropout": 0.2, "weight_drop": 0.3}
+
+
 @slow
-def test_the_command_line_speaks_once(tmp_path):
-    run = ["-m", "kseq", "train", "story", "--units", "8", "--num-layers", "1", "--epochs", "1"]
+def test_averaged_sgd_and_drawn_lengths_are_as_in_one_process(tmp_path):
+    settings = {"cell": "lstm", **AVERAGED, "regularization": PENALTIES, "epochs": 2}
+    settings["averages"] = True
+    codes, said = together(tmp_path / "two", **settings)
+    assert codes == [0, 0], said
+    whole = alone(tmp_path / "one", **settings)
+    assert all(record["averaged"] for record in whole["records"])
+    # Steps this large amplify the rounding of another processor.
+    assert_same(of(tmp_path / "two"), whole, rtol=1e-4, atol=1e-4)
+    assert_alike(tmp_path / "two")
+
+
+@slow
+def test_what_each_process_drops_leaves_all_with_the_same_weights_and_mean(tmp_path):
+    regularization = {name: value for name, value in DROPS.items() if name != "dropout"}
+    settings = {"dropout": DROPS["dropout"], "regularization": regularization}
+    codes, said = together(tmp_path, cell="lstm", **AVERAGED, **settings)
+    assert codes == [0, 0], said
+    # The mean was begun in both at the same epoch, which is not the first.
+    assert {record["averaged"] for record in of(tmp_path)["records"]} == {False, True}
+    assert_alike(tmp_path)
+    first, second = of(tmp_path, 0), of(tmp_path, 1)
+    seeds = [name for name, array in first.items() if is_seed(array)]
+    # Two of dropped kernels, three of locked masks.
+    assert len(seeds) >= 5
+    assert [name for name in seeds if first[name][0] == second[name][0]] == []
+
+
+def test_processes_with_other_texts_end_at_once_and_say_so(tmp_path):
+    codes, said = together(tmp_path, cut=300)
+    assert codes == [2, 2], said
+    ours = [[line for line in err.splitlines() if "must all train" in line] for _, err in said]
+    assert ours[0] == ours[1]
+    assert ours[0][0].startswith("processes: must all train the same, found tokens 1301 in proc")
+    assert not (tmp_path / "run").exists()
+
+
+def launching(folder, *words):
+    """Give what starts two processes of `kseq train` with PyTorch's own launcher."""
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    launcher += ["--master-addr", "127.0.0.1", "--master-port", free_port()]
+    # Once a second it looks whether all are there: time for the others to say what is wrong.
+    launcher += ["--master-addr", "127.0.0.1", "--master-port", free_port(), "--monitor-interval=1"]
+    run = ["-m", "kseq", "train", "story", "--units", "8", "--num-layers", "1"]
+    started = [sys.executable, *map(str, [*launcher, *run, "--run-dir", folder, *words])]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
+    return {"args": started, "env": environment, "text": True}
+
+
+def launched(folder, *words):
     done = subprocess.run(
-        [sys.executable, *map(str, [*launcher, *run]), "--run-dir", str(tmp_path / "run")],
-        env={**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LONGEST,
+        **launching(folder, *words), capture_output=True, check=False, timeout=LONGEST
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+@slow
+def test_the_command_line_speaks_once(tmp_path):
+    done = launched(tmp_path / "run", "--epochs", "1")
     assert "engine torch, 2 processes" in done.stderr
     assert (done.stderr.count("epoch 1/1"), done.stdout.count("likeliest")) == (1, 1)
     assert {"model.keras", "curve.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def killed_after_a_checkpoint(folder, *words):
+    """Train without an end, kill the first process when it has saved; give how the launcher ended.
+
+    That nobody holds the launcher's pipes any more shows that no process is left.
+    """
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(**launching(folder, *words, "--epochs", "100000"), **pipes) as launcher:
+        try:
+            until = time.monotonic() + LONGEST
+            while not list(folder.glob("checkpoint-*.npz")):
+                assert launcher.poll() is None, launcher.stderr.read()[-2000:]
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            os.kill(json.loads((folder / "lock").read_text())["process"], signal.SIGKILL)
+            said = launcher.communicate(timeout=LONGEST)[1]
+        finally:
+            launcher.terminate()
+    return launcher.returncode, said
+
+
+@slow
+def test_a_killed_worker_ends_the_launcher_and_the_run_resumes_to_the_bit(tmp_path):
+    words = ["--keep", "last", "--checkpoint-steps", "5", "--json", "--quiet"]
+    code, said = killed_after_a_checkpoint(tmp_path / "run", *words)
+    assert code == 1
+    lost = "kseq: error: process 1 of 2: must hear from all others until the end, found one silent"
+    assert lost in said
+    newest = sorted((tmp_path / "run").glob("checkpoint-*.npz"))[-1]
+    epochs = json.loads(np.load(newest)["facts"].tobytes())["cursor"]["epoch"] + 2
+    ends = []
+    for name, more in (("run", ["--resume"]), ("whole", [])):
+        launched(tmp_path / name, *words, "--epochs", epochs, *more)
+        ends.append(kseq.load_model(tmp_path / name / "model.keras").get_weights())
+    for found, expected in zip(*ends, strict=True):
+        np.testing.assert_array_equal(found, expected)

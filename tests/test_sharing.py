@@ -1,6 +1,8 @@
 """One training shared out: places, rows, figures, states and wishes, without a second process."""
 
 import signal
+import threading
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,15 +12,17 @@ from hypothesis import strategies as some
 from language_cases import VOCAB, draw_ids, tiny, to_numpy
 
 import kseq
-from kseq import FileError, RandomBatches, SequentialBatches, UsageError
+from kseq import FileError, RandomBatches, SequentialBatches, UsageError, backend
 from kseq.backend.processes import Place, Team, check_place, place
-from kseq.cli.processes import speaks
+from kseq.cli.processes import in_own_name, speaks
 from kseq.nn.sharing import RowsOfBatches, figures_of, set_apart
 from kseq.runs.checkpoints import Checkpoint
 from kseq.runs.folder import RunFolder
 from kseq.runs.settings import settings_of
-from kseq.runs.sharing import begun, gathered, share_of
-from kseq.training.agreeing import settle, wish
+from kseq.runs.sharing import begun, check_alike, gathered, share_of
+from kseq.training.agreeing import check_all_agree, settle, wish
+from kseq.training.checkpointing import Checkpointing
+from kseq.training.keeper import Keeper
 from kseq.training.stopping import Stop
 
 LAUNCHED = {"RANK": "1", "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
@@ -302,11 +306,195 @@ def test_a_folder_that_the_first_refuses_is_refused_by_all(tmp_path):
 
 
 @pytest.mark.engine("torch")
-def test_the_first_process_speaks_and_others_of_what_is_theirs_alone(monkeypatch):
-    assert speaks()
-    launched(monkeypatch)
-    assert (speaks(), speaks(UsageError()), speaks(FileError())) == (False, False, True)
-    launched(monkeypatch, RANK="0")
-    assert speaks()
-    launched(monkeypatch, RANK="9")
-    assert speaks(UsageError())
+@pytest.mark.parametrize(
+    ("started", "alike"),
+    [
+        # By hand, with who knows what command.
+        ({}, True),
+        # By torchrun: the first on this machine, which has files of its own, and another.
+        ({"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "0"}, True),
+        ({"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "1"}, False),
+    ],
+)
+def test_other_processes_speak_of_what_is_theirs_alone(monkeypatch, started, alike):
+    launched(monkeypatch, **started)
+    assert [speaks(), speaks(UsageError()), speaks(FileError())] == [False, alike, True]
+    assert in_own_name("error: x: must be") == "error: process 1 of 3: x: must be"
+    assert in_own_name("error: process 1 of 3: must") == "error: process 1 of 3: must"
+
+
+@pytest.mark.engine("torch")
+def test_the_first_process_always_speaks_and_one_without_a_place_too(monkeypatch):
+    for rank in (None, "0", "9"):
+        if rank:
+            launched(monkeypatch, RANK=rank, TORCHELASTIC_RUN_ID="none", LOCAL_RANK="1")
+        assert [speaks(), speaks(UsageError())] == [True, True]
+        assert in_own_name("error: x: must be") == "error: x: must be"
+
+
+# That all train the same.
+
+
+class Threads(Team):
+    """One of a team of two, which are threads."""
+
+    def __init__(self, rank, shared):
+        super().__init__(Place(rank, 2, rank))
+        self.shared, self.barrier = shared
+
+    def _of_both(self, mine):
+        self.shared[self.place.rank] = mine
+        self.barrier.wait(60)
+        both = [self.shared[0], self.shared[1]]
+        self.barrier.wait(60)
+        return both
+
+    def told(self, content):
+        assert (content is not None) == self.leads
+        return self._of_both(content)[0]
+
+    def stacked(self, rows):
+        return np.concatenate(self._of_both(rows))
+
+
+def in_both(ask):
+    """Let each of a team of two ask; give what they were refused with."""
+    shared, found = ({}, threading.Barrier(2)), {}
+
+    def run(rank):
+        try:
+            ask(Threads(rank, shared))
+        except UsageError as error:
+            found[rank] = str(error)
+
+    threads = [threading.Thread(target=run, args=[rank]) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"units": 9}, "found units 8 in process 0 and 9 in process 1; start them with the same"),
+        ({"spread": 2}, "found spread None in process 0 and 2 in process 1; "),
+        ({"text": {"hash": "b", "batches": 4}}, "found text batches 5 in process 0 and 4 in pro"),
+        ({str(n): n for n in range(99)}, "found 0 None in process 0 and 0 in process 1, 1 None"),
+    ],
+)
+def test_processes_that_do_not_train_the_same_are_all_told_what_differs(other, words):
+    facts = {"units": 8, "rate": 0.1, "text": {"hash": "b", "batches": 5}}
+    found = in_both(lambda team: check_alike(facts if team.leads else facts | other, team))
+    assert found[0] == found[1]
+    assert found[0].startswith("processes: must all train the same, ")
+    assert words in found[0]
+    assert len(found[0]) < 300
+    assert in_both(lambda team: check_alike(dict(facts), team)) == {}
+
+
+def asking(text=IDS, held_out=None, vocab=VOCAB, epochs=2, steps=None, keeps=False, **judging):
+    """Give a process that asks, as `kseq.train` does, whether all train the same."""
+    model = kseq.LanguageModel(vocab, "gru", 4, 1)
+    model.compile()
+    batches = SequentialBatches(text, 2, 5)
+    keeper = Keeper(model, epochs, batches.tokens_per_epoch)
+
+    def ask(team):
+        checkpointing = Checkpointing(keeper, RunFolder(None), len(batches), Stop(), team)
+        checkpointing.set_interval(None, steps)
+        settings = settings_of(model, batches, held_out, **judging)
+        check_all_agree(checkpointing, batches, held_out, settings, keeps)
+
+    return ask
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("ids '", {"text": IDS[::-1]}),
+        ("tokens 200 in process 0 and 180", {"text": IDS[:-20]}),
+        ("validation tokens 0 in process 0 and", {"held_out": SequentialBatches(IDS, 2, 5)}),
+        ("vocab", {"vocab": kseq.Vocab(list("abcdeff"))}),
+        ("patience None in process 0 and 4 in process 1", {"patience": 4}),
+        ("epochs 2 in process 0 and 3 in process 1", {"epochs": 3}),
+        ("checkpoint_steps None in process 0 and 7", {"steps": 7}),
+        ("run_dir False in process 0 and True", {"keeps": True}),
+    ],
+)
+def test_what_decides_a_training_is_compared(name, other):
+    processes = [asking(), asking(**other)]
+    found = in_both(lambda team: processes[team.place.rank](team))
+    assert found[0] == found[1]
+    assert f"must all train the same, found {name}" in found[0]
+
+
+@pytest.mark.engine("torch")
+def test_processes_that_train_the_same_may():
+    processes = [asking(held_out=SequentialBatches(IDS, 2, 5)) for _ in range(2)]
+    assert in_both(lambda team: processes[team.place.rank](team)) == {}
+    asking()(Team())
+
+
+# GPUs: what PyTorch says of them is made up.
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    import torch
+
+    current = [0]
+    facts = [SimpleNamespace(total_memory=2**30, name="H", uuid=f"GPU-{n}") for n in range(2)]
+    made_up = {
+        "is_available": lambda: True,
+        "device_count": lambda: 2,
+        "current_device": lambda: current[0],
+        "set_device": lambda number: current.__setitem__(0, number),
+        "get_device_properties": lambda gpu: facts[getattr(gpu, "index", gpu)],
+    }
+    for name, value in made_up.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("local_rank", [0, 1])
+def test_each_process_takes_the_gpu_of_its_number(local_rank):
+    from kseq.backend.torch_processes import take_device
+
+    take_device(Place(4 + local_rank, 6, local_rank))
+    own = f"cuda:{local_rank}"
+    assert [backend.find_device(name).name for name in ("gpu", "cuda", "GPU")] == [own] * 3
+    assert backend.best_device().name == own
+    assert [backend.find_device(name).name for name in ("cuda:0", "cuda:1", "cpu")] == [
+        "cuda:0",
+        "cuda:1",
+        "cpu",
+    ]
+
+
+def lying_on(number):
+    """Give a variable that lies on a GPU, or with None on the CPU."""
+    import torch
+
+    where = torch.device("cpu" if number is None else f"cuda:{number}")
+    return SimpleNamespace(value=SimpleNamespace(is_cuda=number is not None, device=where))
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("places", "refused"), [((0, 0), True), ((0, 1), False), ((None, None), False)]
+)
+def test_processes_on_one_gpu_are_refused(places, refused):
+    from kseq.backend.torch_processes import TorchTeam
+
+    found = in_both(
+        lambda team: TorchTeam.check_devices(team, [lying_on(places[team.place.rank])] * 2)
+    )
+    words = "processes: must have a GPU each, found 0, 1 on the same one; start no more"
+    assert sorted(found) == ([0, 1] if refused else [])
+    assert all(said.startswith(words) for said in found.values())

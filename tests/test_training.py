@@ -220,6 +220,28 @@ def test_a_loss_that_is_no_number_ends_the_run_at_its_step(tmp_path):
         assert all(np.isfinite(array).all() for array in arrays)
 
 
+def loss_of_letters_but_one(targets, logits):
+    """A loss that is no number where the last letter of the vocabulary is to be said."""
+    loss = keras.ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+    return keras.ops.where(keras.ops.equal(targets, V - 1), float("nan"), loss)
+
+
+def test_a_held_out_loss_that_is_no_number_ends_the_run_at_its_epoch(tmp_path):
+    model, ids = tiny(), np.array([1, 2, 3] * 14)
+    model.compile(kseq.clipped_optimizer("sgd", 0.5), loss=loss_of_letters_but_one, metrics=[])
+    judged = SequentialBatches(np.array([1, V - 1] * 10), 2, 4)
+    words = r"^val_loss: must stay finite, found nan on the held-out text in epoch 1, whose loss"
+    with pytest.raises(NumericalError, match=words):
+        kseq.train(
+            model,
+            SequentialBatches(ids, 3, 4),
+            validation=judged,
+            run_dir=tmp_path,
+            checkpoint_steps=1,
+        )
+    assert len(list(tmp_path.glob("checkpoint-*.npz"))) == 2
+
+
 # The held-out text.
 
 

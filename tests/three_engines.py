@@ -18,7 +18,8 @@ import kseq
 from kseq.backend import alone
 from kseq.runs.snapshots import ModelState
 
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+OPTIMIZERS = ("sgd", "asgd", "adam", "adamw", "rmsprop")
+OF_SGD = {"sgd": (0.5, {"momentum": 0.9}), "asgd": (0.5, {})}
 EPOCHS, B, T = 4, 3, 4
 IDS = np.random.default_rng(0).choice(5, 120, p=[0.4, 0.3, 0.15, 0.1, 0.05]) + 1
 
@@ -48,9 +49,13 @@ def learn(folder, name, stop_after=0):
     batches = make(IDS, B, T)
     vocab = kseq.Vocab(list("abcde"))
     model = kseq.LanguageModel(vocab, "gru", 6, 2, embedding_dim=4, dropout=dropout)
-    rate = kseq.schedule("one_cycle", 0.02, EPOCHS * len(batches)) if optimizer != "sgd" else 0.5
-    options = {"momentum": 0.9} if optimizer == "sgd" else {}
+    rate = kseq.schedule("one_cycle", 0.02, EPOCHS * len(batches))
+    rate, options = OF_SGD.get(optimizer, (rate, {}))
     model.compile(kseq.clipped_optimizer(optimizer, rate, **options))
+    if optimizer == "asgd":
+        # From the first step, where it is not resumed.
+        model.optimizer.build(model.trainable_variables)
+        model.optimizer.start_averaging()
     run = kseq.train(
         model,
         batches,
@@ -78,7 +83,9 @@ def main(folder, stop_after, names):
         except KeyboardInterrupt:
             continue
         losses = [[record["loss"], record["val_loss"]] for record in run.records]
-        np.savez(folder / f"{name}.npz", losses=losses, **state_of(model))
+        averaged = [record.get("averaged", False) for record in run.records]
+        arrays = {"losses": losses, "averaged": averaged, **state_of(model)}
+        np.savez(folder / f"{name}.npz", **arrays)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,8 @@ def best_device() -> Device:
 def find_device(name: str) -> Device:
     """Return the device that `name` means: "cpu", "gpu" (any accelerator), "cuda:1", "mps" ...
 
+    Of several processes on a machine, "gpu" and "cuda" mean to each a GPU of its own.
+
     Raises:
         UsageError: the engine sees no such device.
     """

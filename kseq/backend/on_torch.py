@@ -23,7 +23,7 @@ torch_processes.take_device(place_of_process())
 
 
 def devices() -> list[Device]:
-    """List CUDA, XPU and MPS devices and the CPU."""
+    """List CUDA, XPU and MPS devices and the CPU; of several GPUs this process's own first."""
     return [*_cuda_devices(), *_xpu_devices(), *_mps_devices(), Device("cpu", "cpu")]
 
 
@@ -103,8 +103,10 @@ def gradient(
 def _cuda_devices() -> list[Device]:
     if not torch.cuda.is_available():
         return []
-    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return [Device(f"cuda:{i}", "gpu", p.total_memory, p.name) for i, p in enumerate(found)]
+    own = torch.cuda.current_device()
+    numbers = sorted(range(torch.cuda.device_count()), key=lambda i: (i != own, i))
+    found = {i: torch.cuda.get_device_properties(i) for i in numbers}
+    return [Device(f"cuda:{i}", "gpu", p.total_memory, p.name) for i, p in found.items()]
 
 
 def _xpu_devices() -> list[Device]:

@@ -102,6 +102,9 @@ class Team:
         """Whether there is no other process."""
         return self.place.size == 1
 
+    def check_devices(self, variables: Sequence[Any]) -> None:
+        """Refuse an accelerator that another process has too."""
+
     def total(self, values: np.ndarray) -> np.ndarray:
         """Return the sums over all processes, float64, the same bits in each."""
         return values

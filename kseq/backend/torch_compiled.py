@@ -2,7 +2,7 @@
 
 The input product and the sums of the weights' gradients over all steps are PyTorch's; the loop
 over time is one call forward and one backward.  The eager twin, which is the oracle of this one,
-is `kseq.backend.torch_recurrences`.
+is `kseq.backend.torch_through_time`.
 """
 
 from __future__ import annotations

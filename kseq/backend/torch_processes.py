@@ -20,10 +20,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from kseq.backend.processes import Place, Team
-from kseq.errors import FileError
+from kseq.errors import FileError, UsageError
 
 BUCKET = 25 * 2**20  # bytes, as PyTorch's DistributedDataParallel takes
 LONGEST_SILENCE = timedelta(minutes=10)  # of a process that may be saving, or be gone
+
+_IDENTITY = 36  # bytes of a GPU's UUID
 
 # Where in gloo's own files a message comes from.
 _SOURCE = re.compile(r"\[[^\]]*\.cc:\d+\]\s*")
@@ -37,7 +39,11 @@ def averaged(grads: Sequence[Tensor | None]) -> list[Tensor | None]:
 
 
 def take_device(here: Place) -> None:
-    """Make the GPU of this process's number its own, before anything is put on one."""
+    """Make the GPU of this process's number its own, before anything is put on one.
+
+    A launcher may show each process one GPU alone; that no two have the same is for
+    `Team.check_devices` to say, which knows what is put there.
+    """
     if here.size > 1 and torch.cuda.is_available():
         torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
 
@@ -83,6 +89,20 @@ class TorchTeam(Team):
         ways = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(ways, timeout=LONGEST_SILENCE)
         atexit.register(_part)
+
+    def check_devices(self, variables: Sequence[Any]) -> None:
+        """Refuse a GPU that another process has too.
+
+        Raises:
+            UsageError: as said, in every process.
+        """
+        gpus = {variable.value.device for variable in variables if variable.value.is_cuda}
+        own = next(iter(gpus), None)
+        told = self.stacked(_as_row("" if own is None else _identity(own)))
+        for one in told[told.any(axis=1)]:
+            sharers = np.flatnonzero((told == one).all(axis=1))
+            if len(sharers) > 1:
+                raise _one_gpu_for(sharers)
 
     @_together
     def averaged(self, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -159,6 +179,24 @@ def _buckets(grads: Sequence[Tensor | None]) -> list[list[int]]:
         buckets[-1].append(index)
         room -= size
     return buckets
+
+
+def _identity(gpu: torch.device) -> str:
+    """Return the name a GPU has on every machine and in every process."""
+    return str(torch.cuda.get_device_properties(gpu).uuid)
+
+
+def _as_row(text: str) -> np.ndarray:
+    content = bytearray(text.encode()[:_IDENTITY].ljust(_IDENTITY, b"\0"))
+    return np.frombuffer(content, "uint8")[None]
+
+
+def _one_gpu_for(ranks: np.ndarray) -> UsageError:
+    return UsageError(
+        f"processes: must have a GPU each, found {', '.join(map(str, ranks))} on the same one; "
+        "start no more on a machine than it has GPUs and name no number in --device, or train "
+        "on the CPU"
+    )
 
 
 def _part() -> None:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
 from kseq.cli.forecast_files import as_csv
@@ -13,7 +15,7 @@ from kseq.cli.forecast_report import Outlook, forecast_in_words, outlook
 from kseq.cli.printing import print_report
 from kseq.cli.series import read_table
 from kseq.data.files import made_folder, write_text
-from kseq.errors import UsageError
+from kseq.errors import NumericalError, UsageError
 from kseq.saving import check_model_file
 
 
@@ -23,6 +25,7 @@ def forecast_with(model_file: str, table: str | None, options: argparse.Namespac
     Raises:
         ModelFileError: the file holds no forecaster.
         UsageError: it was trained on a file, and none is named.
+        NumericalError: it says what is no number.
     """
     import kseq
 
@@ -34,10 +37,20 @@ def forecast_with(model_file: str, table: str | None, options: argparse.Namespac
         subject = _subject(model, model_file, table, options)
         known_ahead = model.margins.horizon if model.margins else max(16, model.outputs)
         ahead = outlook(model, subject, options.horizon or known_ahead, options.level)
+    _check_finite(model_file, ahead.values)
     report = {"model": model_file, "series": subject.name, "forecast": ahead.to_dict()}
     if options.run_dir:
         report["files"] = {"forecast": _written(ahead, subject, options)}
     print_report(report, "\n".join(forecast_in_words(report)), options.json)
+
+
+def _check_finite(model_file: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        step = int(np.argmin(np.isfinite(values)))
+        raise NumericalError(
+            f"{model_file}: must forecast finite numbers, found {values[step]} at step {step + 1}; "
+            "ask for a shorter --horizon, or train it again with a lower learning rate"
+        )
 
 
 def _subject(model: Any, model_file: str, table: str | None, options: argparse.Namespace) -> Any:

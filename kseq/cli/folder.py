@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kseq.errors import FileError, UsageError
-from kseq.runs.checkpoints import checkpoint_files
-from kseq.runs.folder import outputs_in
+from kseq.runs.earlier import BEST, can_resume, outputs_in
 
 
 def require_run_folder(path: Path, resume: bool, overwrite: bool) -> None:
@@ -27,7 +26,10 @@ def require_run_folder(path: Path, resume: bool, overwrite: bool) -> None:
         )
     require_writable(path)
     found = outputs_in(path)
-    if found and not overwrite and not (resume and checkpoint_files(path)):
+    # Stopped before its first checkpoint a run has at most a best model, and begins anew.
+    if resume and (can_resume(path) or [each.name for each in found] == [BEST]):
+        return
+    if found and not overwrite:
         raise UsageError(
             f"{path}: must hold no earlier run, found {found[0].name}; pass --overwrite to "
             "replace it, --resume to go on from its checkpoint, or another --run-dir"

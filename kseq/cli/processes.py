@@ -6,18 +6,39 @@ import os
 
 from kseq.errors import DataError, UsageError
 
-# What every process finds alike, so that one of them has to say it.
-_FOUND_BY_ALL = (UsageError, DataError)
+# What processes with the same command and the same files find alike.
+_FOUND_ALIKE = (UsageError, DataError)
 
 
 def speaks(error: Exception | None = None) -> bool:
     """Whether this process is to say something: the first always, others of errors of their own.
 
+    What every process of a machine finds alike, where torchrun gave all the same command, is said
+    by the first on each machine.
+
     Example:
         >>> speaks()
         True
     """
-    return _leads() or not (error is None or isinstance(error, _FOUND_BY_ALL))
+    if _leads():
+        return True
+    return error is not None and not (isinstance(error, _FOUND_ALIKE) and _has_twin())
+
+
+def in_own_name(message: str) -> str:
+    """Return an error's message with the number of this process, where another one leads."""
+    if _leads():
+        return message
+    from kseq.backend.processes import place
+
+    here = place()
+    name = f"process {here.rank} of {here.size}: "
+    return message if name in message else message.replace("error: ", f"error: {name}", 1)
+
+
+def _has_twin() -> bool:
+    """Whether another process of this machine was given the same command, and speaks."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def _leads() -> bool:

@@ -18,8 +18,9 @@ from kseq.cli.processes import speaks
 from kseq.cli.progress import Progress
 from kseq.cli.texts import prompts, training_texts
 from kseq.data.corpora import Corpus
+from kseq.data.reading import STANDARD_INPUT
 from kseq.errors import UsageError
-from kseq.runs.checkpoints import checkpoint_files
+from kseq.runs.earlier import can_resume
 
 DEMO = [
     *("story", "--batch-size", "16", "--dropout", "0.5"),
@@ -110,7 +111,7 @@ def _model_and_run(
     batches = _batches(options, train_part)
     model = _model(options, train_part, len(batches))
     progress.note(f"model: {model.count_params():,} parameters, {_engine()}")
-    if options.resume and not checkpoint_files(run_dir):
+    if options.resume and not can_resume(run_dir):
         progress.note(f"nothing to resume in {run_dir}: a new run begins")
     run = kseq.train(
         model,
@@ -119,6 +120,7 @@ def _model_and_run(
         validation=held_out,
         run_dir=run_dir,
         resume=options.resume,
+        overwrite=options.overwrite,
         checkpoint_seconds=options.checkpoint_seconds,
         checkpoint_steps=options.checkpoint_steps,
         patience=options.patience,
@@ -134,6 +136,11 @@ def _model_and_run(
 def _check_what_applies(options: argparse.Namespace) -> None:
     if options.data_parallel:
         check_data_parallel()
+    if STANDARD_INPUT in options.corpus and place().size > 1:
+        raise UsageError(
+            "corpus: must be files in several processes, found - (standard input, which only one "
+            "can read); write the text to a file and name that"
+        )
     if options.nonmonotone is not None and options.optimizer != "asgd":
         raise UsageError(
             f"--nonmonotone: must come with --optimizer asgd, found {options.optimizer}; leave it "

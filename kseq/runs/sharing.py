@@ -7,6 +7,7 @@ others go on with new ones.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +18,11 @@ from kseq.errors import KseqError, UsageError
 from kseq.nn.sharing import figures_of
 from kseq.runs.checkpoints import Checkpoint, as_bytes, from_bytes
 from kseq.runs.folder import RunFolder
+from kseq.runs.settings import differences
 
 _REFUSED = b"refused"
 _DIGITS = 10
+_LONGEST = 140  # bytes of what a process says of itself: with the rest of it, one line
 
 
 def gathered(state: Checkpoint, model: Any, team: Team) -> Checkpoint:
@@ -44,6 +47,28 @@ def share_of(state: Checkpoint, place: Place) -> Checkpoint:
         elif name.startswith("metrics/") and not place.leads:
             arrays[name] = np.zeros_like(array)
     return replace(state, arrays=arrays)
+
+
+def check_alike(facts: dict[str, Any], team: Team) -> None:
+    """Refuse processes that would not train the same: they would wait for each other, or learn
+    from what nobody meant.
+
+    facts: what decides what a process reads and does, and when it hears others; plain JSON values.
+
+    Raises:
+        UsageError: in every process, and in the same words, which name what differs.
+    """
+    facts = json.loads(json.dumps(facts))
+    first = json.loads(team.told(json.dumps(facts).encode() if team.leads else None) or b"{}")
+    found = differences(first, facts, "in process 0", f"in process {team.place.rank}")
+    row = bytearray(", ".join(found).encode()[:_LONGEST].ljust(_LONGEST, b"\0"))
+    for told in team.stacked(np.frombuffer(row, "uint8")[None]):
+        words = told.tobytes().rstrip(b"\0").decode(errors="ignore")
+        if words:
+            raise UsageError(
+                f"processes: must all train the same, found {words}; start them with the same "
+                "command and, on each machine, the same texts"
+            )
 
 
 def begun(folder: RunFolder, settings: Any, resume: bool, team: Team) -> Checkpoint | None:

@@ -44,7 +44,7 @@ class Cursor:
 class ModelState:
     """The variables of a compiled model that a checkpoint holds, by kind.
 
-    model: as a callback sees it, its variables in step.  use: "training".
+    model: as a callback sees it, its variables in step.
     """
 
     def __init__(self, model: Any) -> None:

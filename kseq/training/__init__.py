@@ -15,13 +15,14 @@ import keras
 from kseq.backend.processes import joined
 from kseq.checks import one_of, positive_int
 from kseq.data import windows
+from kseq.errors import UsageError
 from kseq.nn.averaging import JudgeAverage, begin_anew, take_average
 from kseq.nn.batches import RestOfEpoch, SequentialBatches
 from kseq.runs.folder import RunFolder
 from kseq.runs.records import Record, Run
 from kseq.runs.settings import settings_of
 from kseq.runs.sharing import begun
-from kseq.training.agreeing import Share, check_together
+from kseq.training.agreeing import Share, check_all_agree, check_together
 from kseq.training.checkpointing import Checkpointing
 from kseq.training.keeper import Keeper
 from kseq.training.stopping import stopping_gently
@@ -37,6 +38,7 @@ def train(
     validation: Any = None,
     run_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     checkpoint_seconds: float | None = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
     patience: int | None = None,
@@ -59,6 +61,7 @@ def train(
 
     Started by `torchrun`, the processes train one model together, each on its rows of the batches
     (`kseq.nn.sharing`); the first of them reports and saves.  They may resume in another number.
+    `model.fit` does not know of the others: each process trains a model of its own.
 
     Args:
         model: a `LanguageModel`; compiled with its defaults if it is not compiled yet.
@@ -67,6 +70,9 @@ def train(
         validation: held-out text, a Corpus or batches, judged after every epoch.
         run_dir: folder for the history and checkpoints, made if missing; None keeps nothing.
         resume: go on from the newest whole checkpoint in `run_dir`, if there is one.
+        overwrite: replace the run in `run_dir`, if there is one.  It is kept in a hidden folder
+            there until the new one has finished, and put back if that ends, in whatever way,
+            before its first checkpoint.
         checkpoint_seconds: least time between two checkpoints; they are rarer where they would
             cost more than 2 % of the training.  None takes them by steps, or at the end alone.
         checkpoint_steps: or take one after so many steps.
@@ -80,12 +86,14 @@ def train(
         callbacks: more Keras callbacks; what they remember themselves is in no checkpoint.
 
     Raises:
-        UsageError: a size that cannot be used, or a run folder of other settings.
+        UsageError: a size that cannot be used; a run folder of other settings, or with a run that
+            is to be neither gone on with nor overwritten; or processes that would not train the
+            same, or that have one GPU.
         DataError: the text is another than the run was begun with.
         FileError: the run folder cannot be written to, is in use by another training, or holds
             no checkpoint that is whole.
-        NumericalError: the loss is not finite, or far worse than guessing; the checkpoints before
-            are kept.
+        NumericalError: the loss, or the held-out loss, is not finite, or far worse than guessing;
+            the checkpoints before are kept.
 
     Example:
         >>> import numpy as np
@@ -97,31 +105,42 @@ def train(
     """
     epochs = positive_int("epochs", epochs)
     one_of("keep", keep, ("best", "last"))
+    _check_one_wish(resume, overwrite)
     if not model.compiled:
         model.compile()
     keeper = Keeper(model, epochs, batches.tokens_per_epoch)
     keeper.set_patience(patience, plateau)
     here, keeps = check_together(model, batches), run_dir is not None
-    folder = RunFolder(run_dir if here.leads else None)
+    held_out = held_out_batches(validation, batches)
+    folder = RunFolder(run_dir if here.leads else None, overwrite)
     if here.leads:
         keeper.set_reports(report, prompts, sample_every)
     with joined(here) as team, stopping_gently(keeps, patient=here.size > 1) as stop:
         checkpointing = Checkpointing(keeper, folder, len(batches), stop, team)
         checkpointing.set_interval(checkpoint_seconds, checkpoint_steps)
+        judging = {"patience": patience, "plateau": plateau, "keep": keep}
+        settings = settings_of(model, batches, validation, **judging)
+        check_all_agree(checkpointing, batches, held_out, settings, keeps)
         with folder.in_use():
-            start = begun(folder, settings_of(model, batches), resume, team)
+            start = begun(folder, settings, resume, team)
             if start:
                 checkpointing.go_on_from(start)
             else:
                 begin_anew(model)
             added = [JudgeAverage(), keeper, *callbacks, *([checkpointing] if keeps else [])]
-            share = Share(checkpointing, batches, held_out_batches(validation, batches))
+            share = Share(checkpointing, batches, held_out)
             _fit(checkpointing, share, [*share.callbacks, *added])
+            folder.finish()
     if keep == "best":
         keeper.restore_best()
     else:
         take_average(model)
     return keeper.run
+
+
+def _check_one_wish(resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise UsageError("resume: must stand without overwrite, found both; leave one of them out")
 
 
 def _fit(checkpointing: Checkpointing, share: Share, callbacks: Sequence[Any]) -> None:

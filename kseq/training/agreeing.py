@@ -9,6 +9,7 @@ import keras
 
 from kseq.backend.processes import Place, Team, check_place
 from kseq.nn.sharing import AddUp, RowsOfBatches, check_shareable, set_apart
+from kseq.runs.sharing import check_alike
 from kseq.training.stopping import Stop
 
 
@@ -58,6 +59,29 @@ def check_together(model: Any, batches: Any) -> Place:
     if here.size > 1:
         check_shareable(model)
     return here
+
+
+def check_all_agree(
+    checkpointing: Any, batches: Any, held_out: Any, settings: dict[str, Any], keeps: bool
+) -> None:
+    """Refuse processes of which one trains something else, or at other times talks to the others.
+
+    settings: of `settings_of`, with hashes of what is read.  keeps: whether there is a run folder.
+
+    Raises:
+        UsageError: as said, or two processes have one GPU; in every process.
+    """
+    if checkpointing.team.is_alone:
+        return
+    timing = {
+        "epochs": checkpointing.keeper.epochs,
+        "number of batches": len(batches),
+        "number of held-out batches": 0 if held_out is None else len(held_out),
+        "checkpoint_steps": checkpointing.steps,
+        "run_dir": keeps,
+    }
+    check_alike({**settings, **timing}, checkpointing.team)
+    checkpointing.team.check_devices(checkpointing.keeper.trained.variables)
 
 
 def wish(team: Team, stop: Stop, is_due: bool) -> None:

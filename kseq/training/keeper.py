@@ -90,6 +90,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         record = self._record(epoch, dict(logs or {}))
         _check_learning(record, len(self.trained.vocab))
+        _check_judged(record)
         self.watch.check_weights()
         self.run.records.append(record)
         if self.run.best_epoch == record["epoch"]:
@@ -186,4 +187,13 @@ def _check_learning(record: Record, vocab_size: int) -> None:
             f"loss: must stay finite and near or below guessing ({math.log(vocab_size):.1f} nats), "
             f"found {nats:.3g} in epoch {record['epoch']} "
             f"({record['skipped_steps']} steps skipped); lower the learning rate"
+        )
+
+
+def _check_judged(record: Record) -> None:
+    if not math.isfinite(judged(record)):
+        raise NumericalError(
+            f"val_loss: must stay finite, found {judged(record)} on the held-out text in epoch "
+            f"{record['epoch']}, whose loss in training was {record['loss']:.3g}; lower the "
+            "learning rate, or clip (kseq.clipped_optimizer)"
         )

@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from kseq.data.files import put_in_place
+
 SOURCES, SUFFIXES = Path(__file__).parent, (".cpp", ".h")
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
@@ -149,7 +151,7 @@ def _build(compiler: str, kept: str, path: Path) -> None:
             _run([*command, "-fopenmp"])
         except subprocess.CalledProcessError:
             _run(command)  # one thread where the compiler has no OpenMP
-        os.replace(target, path)
+        put_in_place(target, path)
     log.info("kseq: compiled in %.1f s to %s", time.perf_counter() - began, path)
 
 
