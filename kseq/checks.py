@@ -120,6 +120,23 @@ def non_negative_float(name: str, value: object) -> float:
     raise _refused(name, rule, value, remedy)
 
 
+def finite_float(name: str, value: object) -> float:
+    """Return `value` as a finite `float`.
+
+    Raises:
+        UsageError: `value` is no number, NaN or infinite.
+
+    Example:
+        >>> finite_float("start", -1)
+        -1.0
+    """
+    rule, remedy = "a finite number", "choose one"
+    number = _number(name, value, rule, remedy)
+    if math.isfinite(number):
+        return number
+    raise _refused(name, rule, value, remedy)
+
+
 def one_of(name: str, value: object, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`.
 

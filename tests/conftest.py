@@ -44,6 +44,7 @@ settings.load_profile("kseq")
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run slow tests too")
+    parser.addoption("--slow-beyond", metavar="ENGINE", help="and those that ENGINE does not run")
     parser.addoption("--network", action="store_true", help="run tests that need the network")
     parser.addoption("--killed-runs", type=int, help="how many trainings to kill")
     parser.addoption("--minutes", type=float, default=1.5, help="how long endurance is tested")
@@ -85,10 +86,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _belongs(item, config) -> bool:
-    if item.get_closest_marker("slow") and not config.getoption("--slow"):
-        return False
     engines = [name for mark in item.iter_markers("engine") for name in mark.args]
+    if item.get_closest_marker("slow") and not _is_slow_one_wanted(engines, config):
+        return False
     return not engines or os.environ["KERAS_BACKEND"] in engines
+
+
+def _is_slow_one_wanted(engines, config) -> bool:
+    other = config.getoption("--slow-beyond")
+    return config.getoption("--slow") or bool(other and engines and other not in engines)
 
 
 def pytest_runtest_setup(item):

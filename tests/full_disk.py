@@ -47,9 +47,11 @@ def message_of(write, path):
 
 def check_refused(write, path, has_version_before):
     """Write where there is no room: an error of three parts, and everything as it was."""
+    from kseq.checks import shown_path
+
     before = {each.name: each.read_bytes() for each in path.parent.iterdir()}
     message = message_of(write, path)
-    assert message.startswith(f"{path}: must be written whole, found "), message
+    assert message.startswith(f"{shown_path(path)}: must be written whole, found "), message
     assert "; free some space or choose another disk" in message
     assert message.endswith("the version before is untouched") == has_version_before
     assert {each.name: each.read_bytes() for each in path.parent.iterdir()} == before

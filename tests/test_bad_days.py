@@ -1,6 +1,6 @@
 """Writers killed at random moments: what is there afterwards is the old file or the new one.
 
-`--kills 1000` is the count of the promise; the default keeps the suite short.
+`--kills 1500` is the count of the promise, 2,500 in all; the default keeps the suite short.
 """
 
 import os

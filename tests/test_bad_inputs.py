@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from command_line import FOX, QUICK, kseq, refused, works
 
+pytestmark = pytest.mark.engine("torch")
+
 DAYS = [f"2024-01-{day:02d},{day % 7}" for day in range(1, 32)]
 
 

@@ -6,6 +6,8 @@ from kseq.errors import DataError
 from kseq.figures import plot_benchmark, plot_scaling
 from kseq.figures.benchmark import CONTENDERS
 
+pytestmark = pytest.mark.engine("torch")
+
 ABOUT = {"machine": {"processor": "A processor"}, "versions": {"torch": "2.13"}, "threads": 2}
 
 

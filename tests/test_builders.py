@@ -72,7 +72,9 @@ def test_a_named_text_is_one_record_and_gives_the_ids_of_the_plain_path(
         assert corpus.provenance == plain.provenance
     files = [{"url": text.url, "size": text.size, "sha256": text.sha256}]
     assert json.loads((builder.place / "metadata.json").read_text())["files"] == files
-    assert f"{name}/{text.sha256[:16]}/" in str(builder.data_dir)
+    version = f"1.0.{int(text.sha256[:8], 16)}"
+    assert str(builder.data_dir).endswith(f"{name}/{text.sha256[:16]}/{version}")
+    assert str(builder.version) == str(builder.info.version) == version
 
 
 def test_a_folder_is_a_record_for_each_text_in_the_order_of_their_names(books, tmp_path):
@@ -120,6 +122,7 @@ def test_other_files_never_give_the_old_texts(books, tmp_path, change):
         (books / "9.txt").unlink()
     after = kseq.corpus_builder(books, tmp_path / "sets")
     assert after.place != before.place
+    assert after.version != before.version
     assert records(after) == [
         (path.name.encode(), path.read_bytes()) for path in sorted(books.glob("*.txt"))
     ]
@@ -192,7 +195,7 @@ def test_what_is_stopped_on_the_way_leaves_nothing_that_counts(books, tmp_path, 
         patch.setattr(TextFiles, "records", one_and_then_stop)
         with pytest.raises(KeyboardInterrupt):
             kseq.corpus_builder(books, tmp_path / "sets")
-    assert list((tmp_path / "sets").rglob("*1.0.0")) == []
+    assert list((tmp_path / "sets").rglob("*1.0.*")) == []
     assert len(records(kseq.corpus_builder(books, tmp_path / "sets"))) == len(BOOKS)
 
 
@@ -235,7 +238,7 @@ def test_without_a_network_it_fails_at_once_and_tfds_is_not_asked(tmp_path, monk
     ):
         kseq.corpus_builder("time_machine", tmp_path / "sets", tmp_path)
     assert asked == [downloads.NAMED_TEXTS["time_machine"].url]
-    assert list((tmp_path / "sets").rglob("*1.0.0")) == []
+    assert list((tmp_path / "sets").rglob("*1.0.*")) == []
 
 
 def test_a_download_is_verified_before_it_is_prepared(data_dir, tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ import warnings
 from pathlib import Path
 
 import pytest
-from command_line import FOX, QUICK, TINY, works
+from command_line import FOX, QUICK, TINY, refused, works
 
+from kseq import load_model
 from kseq.cli import main
 from kseq.cli import train as train_room
 from kseq.errors import FileError
@@ -212,6 +213,14 @@ def test_evaluate_on_a_named_text_in_words():
     assert lines[1].startswith("perplexity ")
     assert "(guessing from the text itself: uniform 29.00, unigram " in lines[1]
     assert lines[2].endswith(" bits per token")
+
+
+def test_a_text_whose_perplexity_is_no_number_is_exit_6(tmp_path):
+    model = load_model("out/model.keras")
+    model.set_weights([1e30 * weights for weights in model.get_weights()])
+    model.save(tmp_path / "huge.keras")
+    line = refused(6, "evaluate", tmp_path / "huge.keras", "fox.txt")
+    assert "huge.keras: must give a text a finite loss and perplexity, found " in line
 
 
 def test_evaluate_reads_standard_input():

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from command_line import FOX, QUICK, TINY, error_line, kseq, refused, snapshot, works
 
+from kseq.runs.earlier import set_aside
+
 # No engine has a part in it.
 pytestmark = pytest.mark.engine("torch")
 
@@ -179,6 +181,19 @@ def test_an_overwrite_that_fails_keeps_the_earlier_run(code, words):
     refused(code, "train", "a.txt", *QUICK, "--run-dir", "runs/a-lstm", "--overwrite", *words)
 
 
+def test_an_overwrite_that_was_killed_is_undone_by_the_next_command():
+    works("train", "a.txt", *QUICK)
+    before, run = snapshot(Path("runs")), Path("runs/a-lstm")
+    # Killed when it had just begun.
+    set_aside(run)
+    (run / "settings.json").write_text("{}")
+
+    assert "must hold no earlier run, found checkpoint-" in refused(2, "train", "a.txt", *QUICK)
+    works("train", "a.txt", *QUICK, "--resume")
+
+    assert snapshot(Path("runs")).keys() == before.keys()
+
+
 def test_what_kseq_did_not_write_survives_an_overwrite():
     works("train", "a.txt", *QUICK)
     Path("runs/a-lstm/notes.md").write_text("mine")
@@ -241,11 +256,21 @@ def test_other_settings_are_each_named():
         ("--batches=random", "batches 'SequentialBatches' then and 'RandomBatches' now"),
         ("--cleaning=d2l", "corpus cleaning 'none' then and 'd2l' now"),
         ("--valid=0.2", "tokens 159 then and 141 now"),
+        ("--patience=3", "patience None then and 3 now"),
+        ("--schedule=plateau", "plateau None then and 3 now"),
+        ("--keep=last", "keep 'best' then and 'last' now"),
+        ("--init=d2l", "init 'keras' then and 'd2l' now"),
     ],
 )
 def test_one_other_setting_is_named(option, difference):
     works("train", "a.txt", *QUICK)
     assert difference in refused(2, "train", "a.txt", *QUICK, "--resume", option)
+
+
+def test_another_held_out_part_of_the_same_text_is_named():
+    works("train", "a.txt", *QUICK, "--max-tokens", "100", "--valid", "20")
+    words = ["--max-tokens", "100", "--valid", "10", "--resume"]
+    assert "validation tokens 20 then and 10 now" in refused(2, "train", "a.txt", *QUICK, *words)
 
 
 def test_resume_and_overwrite_exclude_each_other():

@@ -1,5 +1,7 @@
 """Engines, devices, and what only a process of its own can show: pipes, signals, locales."""
 
+import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -13,6 +15,10 @@ from pathlib import Path
 
 import pytest
 from command_line import FOX, QUICK, THREE_PARTS, TINY, error_line, kseq, refused, works
+
+from kseq.cli import main
+from kseq.cli.printing import nobody_reads
+from kseq.errors import FileError
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHERS = {"torch": "jax", "jax": "tensorflow", "tensorflow": "torch"}
@@ -212,6 +218,28 @@ def test_what_a_command_was_reading_with_is_gone_before_its_last_word(ended, cod
         gc.enable()
 
 
+def test_who_is_asked_to_end_by_the_launcher_still_says_what_failed(monkeypatch):
+    """torchrun ends the others as soon as it misses a process, of which they have just heard."""
+    lost = FileError("process 0 of 2: must hear from all others, found one gone; start again")
+
+    def inspect_model(_):
+        try:
+            raise lost
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("kseq.saving.inspect_model", inspect_model)
+    said = kseq("inspect", "run/model.keras")
+    assert (said.code, error_line(said)) == (5, f"kseq: error: {lost}")
+
+
+def test_who_is_asked_to_end_while_ending_says_why_it_ends(monkeypatch):
+    collect = gc.collect
+    monkeypatch.setattr(gc, "collect", lambda: signal.raise_signal(signal.SIGTERM) or collect())
+    said = kseq("inspect", "none.keras")
+    assert (said.code, said.err.startswith("kseq: error: none.keras: ")) == (5, True)
+
+
 # Processes
 
 
@@ -240,6 +268,15 @@ def test_a_refused_text_imports_no_engine():
 def test_what_the_engine_cannot_do_is_refused_before_a_text_is_looked_for():
     line = refused(2, "train", "none.txt", "--data-parallel")
     assert "data_parallel: must be on JAX, found torch; start the command with torchrun" in line
+
+
+@pytest.mark.engine("torch")
+def test_several_processes_do_not_read_one_standard_input(monkeypatch):
+    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    line = refused(2, "train", "-", "--batch-size", "4", stdin=b"a text " * 99)
+    assert "corpus: must be files in several processes, found - (standard input, which" in line
 
 
 def test_output_into_a_closed_pipe_ends_quietly():
@@ -277,6 +314,87 @@ def test_a_training_that_is_told_to_end_can_be_resumed(number, code):
     assert done >= 2
     report = works(*words, str(done + 1), "--resume", "--json", "--quiet").report
     assert report["epochs"] == done + 1
+
+
+# What the first Ctrl-C waits for never comes: a checkpoint is written for ever.
+STUCK = """\
+import signal, sys, time
+import kseq
+from kseq.cli import main
+from kseq.training.checkpointing import Checkpointing
+def save(*_, **__):
+    print("saving", file=sys.stderr, flush=True)
+    while True:
+        time.sleep(0.05)
+Checkpointing.save = save
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.engine("torch")
+def test_the_second_ctrl_c_ends_at_once():
+    words = ["train", "fox.txt", *TINY, "--run-dir", "twice", "--epochs", "100000"]
+    program = [sys.executable, "-P", "-c", STUCK, *words, "--checkpoint-seconds", "100000"]
+    with subprocess.Popen(program, env=environment(), stderr=subprocess.PIPE, text=True) as child:
+        try:
+            for first in ("epoch      2/", "saving"):
+                assert any(line.startswith(first) for line in child.stderr)
+                child.send_signal(signal.SIGINT)
+            rest = child.communicate(timeout=60)[1].splitlines()
+        finally:
+            child.kill()
+    assert child.returncode == 130
+    assert rest[-1].startswith("kseq: interrupted: stopped by Ctrl-C")
+    assert not Path("twice").exists()
+
+
+def error_stream(kind):
+    """A standard error that takes nothing: a full disk, a pipe that nobody reads, or none."""
+    if kind == "none":
+        return contextlib.nullcontext()
+    if kind == "full":
+        return open("/dev/full", "w", buffering=1)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return open(writer, "w", buffering=1)
+
+
+@pytest.mark.engine("torch")
+@pytest.mark.filterwarnings("always::UserWarning")
+@pytest.mark.parametrize("kind", ["full", "closed", "none"])
+def test_notes_and_progress_that_nothing_takes_end_no_training(kind, monkeypatch, capsys):
+    Path("one.txt").write_text("a" * 400)
+    words = ["train", "one.txt", *TINY, "--epochs", "1", "--json", "--run-dir", f"one-{kind}"]
+    assert works(*words, "--quiet").notes
+    with contextlib.suppress(OSError), error_stream(kind) as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        code = main([*words, "--overwrite"])
+        refusal = main(["train", "none.txt"])
+    monkeypatch.undo()
+    assert (code, refusal) == (0, 5)
+    # One object, and no note before it.
+    assert json.loads(capsys.readouterr().out)["epochs"] == 1
+
+
+@pytest.mark.engine("torch")
+def test_a_broken_pipe_that_is_not_standard_output_is_an_error(monkeypatch):
+    def breaks(_):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(importlib.import_module("kseq.cli.corpora"), "corpora", breaks)
+    assert "must be usable, found Broken pipe; " in refused(5, "corpora")
+
+
+@pytest.mark.parametrize("size", [1, 10**6])
+def test_a_pipe_is_known_to_have_lost_its_reader(size):
+    reader, writer = os.pipe()
+    with contextlib.suppress(BrokenPipeError), open(writer, "w") as stream:
+        assert not nobody_reads(stream)
+        os.close(reader)
+        with contextlib.suppress(BrokenPipeError):
+            stream.write("x" * size)
+        assert nobody_reads(stream)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from command_line import works
 from kseq.cli import indexing
 from kseq.cli.indexing import IndexProgress
 
+pytestmark = pytest.mark.engine("torch")
+
 TINY = ("--units", "4", "--num-layers", "1", "--batch-size", "4", "--num-steps", "8", "--quiet")
 FIGURES = ("training", "held_out", "vocab_size", "samples", "drawn")
 

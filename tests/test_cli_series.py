@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import kseq as run_kseq
 from command_line import refused, snapshot, works
@@ -47,6 +48,15 @@ def forecast(*rows, code=3, options=("--column", "y"), **how):
 
 
 # Cells
+
+
+def test_a_forecast_that_is_no_number_is_exit_6():
+    model = kseq.Forecaster("mlp", window=4, units=2)
+    model.set_weights([np.full_like(weights, 1e30) for weights in model.get_weights()])
+    model.save("huge.keras")
+    Path("b.csv").write_text("y\n" + "".join(f"{1 + i % 7}\n" for i in range(60)))
+    line = refused(6, "forecast", "huge.keras", "b.csv")
+    assert "huge.keras: must forecast finite numbers, found " in line
 
 
 @pytest.mark.parametrize("cell", ["", "NaN", "n/a"])

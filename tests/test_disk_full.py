@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import error_line, kseq, refused, works
+from command_line import FOX, QUICK, TINY, error_line, kseq, refused, works
 from full_disk import POINTS, check_refused, writers
 
 import kseq as package
@@ -111,7 +111,10 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_forecast_that_cannot_be_written_is_one_line_and_exit_5(folder):
-    package.Forecaster("mlp", window=4, units=2).save("four.keras")
+    model = package.Forecaster("mlp", window=4, units=2)
+    # What feeds on its own output so often must not grow.
+    model.set_weights([0 * weights for weights in model.get_weights()])
+    model.save("four.keras")
     Path("a.csv").write_text("y\n" + "".join(f"{i % 7}\n" for i in range(60)))
     words = ["forecast", "four.keras", "a.csv", "--run-dir", "run", "--horizon", "900"]
     works(*words)
@@ -135,6 +138,21 @@ def test_a_forecast_without_room_for_any_file_leaves_no_folder(folder):
     with files_of_at_most(100):
         line = refused(5, "forecast", "b.csv", *sizes, "--run-dir", "new/run")
     assert "new/run/model.keras: must be written whole, found File too large; free" in line
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_a_history_that_cannot_be_written_is_a_note_and_the_training_goes_on(folder):
+    Path("a.txt").write_text(FOX * 3)
+    works("train", "a.txt", *QUICK, "--run-dir", "run")
+    Path("run/history.json").unlink()
+    Path("run/history.json").symlink_to("/dev/full")
+    longer = [*TINY, "--quiet", "--epochs", "2", "--run-dir", "run", "--resume", "--json"]
+
+    said = works("train", "a.txt", *longer)
+
+    assert said.report["epochs"] == 2
+    words = "kseq: note: the history is not written, training goes on: run/history.json: must be "
+    assert {note[: len(words)] for note in said.notes} == {words}
 
 
 def test_the_check_of_this_file_can_fail(tmp_path):

@@ -25,7 +25,7 @@ def figures(request):
     minutes = request.config.getoption("--minutes")
     script = Path(__file__).with_name("enduring.py")
     command = [sys.executable, "-W", "ignore", str(script), str(minutes)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, done.stderr[-2000:]
     print(done.stdout)
     return json.loads(done.stdout.splitlines()[-1])

@@ -5,6 +5,7 @@ import stat
 
 import pytest
 
+from kseq.checks import shown_path
 from kseq.data.files import NotWrittenError, atomic_path, made_folder, write_bytes, write_text
 from kseq.errors import FileError
 
@@ -137,7 +138,7 @@ def test_a_disk_that_does_not_take_the_bytes_is_told_in_our_words(tmp_path, numb
         with pytest.raises(NotWrittenError) as raised:
             written()
         assert str(raised.value) == (
-            f"{target}: must be written whole, found {os.strerror(number)}; "
+            f"{shown_path(target)}: must be written whole, found {os.strerror(number)}; "
             f"free some space or choose another disk{kept}"
         )
         assert raised.value.found == os.strerror(number)

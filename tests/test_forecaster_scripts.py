@@ -11,6 +11,8 @@ from kseq.data.baselines import AutoRegression, Mean, Persistence
 from kseq.experiments.ablation import FORECASTERS, compare_forecasters
 from kseq.experiments.plan import Plan
 
+pytestmark = pytest.mark.engine("torch")
+
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from kseq import UsageError
 from kseq.generation import Sampling, draw, probabilities_of, sample
 
+pytestmark = pytest.mark.engine("torch")
+
 # Quarters, so that ties occur and no difference is lost to rounding.
 LOGITS = st.lists(st.integers(-80, 80).map(lambda n: n / 4), min_size=1, max_size=30).map(np.array)
 TEMPERATURES = st.floats(0.5, 4.0)

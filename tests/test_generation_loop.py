@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from kseq.generation import READING_BLOCK, Sampling, generate_ids, read_prompts, sample
 
+pytestmark = pytest.mark.engine("torch")
+
 SEEDS = st.integers(0, 2**64 - 1)
 
 V = 50

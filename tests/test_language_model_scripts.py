@@ -8,6 +8,8 @@ from command_line import FOX
 
 import kseq
 
+pytestmark = pytest.mark.engine("torch")
+
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 TEXT = FOX * 210  # a batch of 32 x 35 and its targets in the tenth that is held out
 

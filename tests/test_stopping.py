@@ -11,6 +11,8 @@ import pytest
 
 from kseq.training.stopping import stopping_gently
 
+pytestmark = pytest.mark.engine("torch")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

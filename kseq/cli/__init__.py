@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kseq.cli.ending import explained, interrupted, one_line
-from kseq.cli.processes import speaks
+from kseq.cli.printing import nobody_reads, say
+from kseq.cli.processes import in_own_name, speaks
+from kseq.errors import KseqError
 
 _PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
 
@@ -34,27 +36,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the console script calls this."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _prepare_streams()
-    ending = _ending_of(arguments)
-    return _end(*ending) if ending else 0
+    with _own_signals_and_warnings():
+        ending = _ending_of(arguments)
+        return _end(*ending) if ending else 0
 
 
 def _ending_of(arguments: list[str]) -> tuple[int, str] | None:
     """Run one command; return the exit code and what to say where it did not come to its end."""
     try:
-        with _own_signals_and_warnings():
-            _run(arguments)
+        _run(arguments)
         return None
     except KeyboardInterrupt:
         return 130, interrupted("stopped by Ctrl-C", arguments) if speaks() else ""
-    except Terminated:
+    except Terminated as ended:
+        _hear_no_more()
+        # Where one of several processes is gone the launcher ends the others: they say why first.
+        if isinstance(ended.__context__, KseqError):
+            return _failed(ended.__context__)
         return 143, interrupted("asked to end", arguments) if speaks() else ""
-    except BrokenPipeError:
-        return 0, ""
     except Exception as error:
+        _hear_no_more()
+        if isinstance(error, BrokenPipeError) and nobody_reads(sys.stdout):
+            return 0, ""
         if "--debug" in arguments:
             raise
-        code, message = explained(error)
-        return code, message if speaks(error) else ""
+        return _failed(error)
+
+
+def _failed(error: Exception) -> tuple[int, str]:
+    code, message = explained(error)
+    return code, in_own_name(message) if speaks(error) else ""
 
 
 def _run(arguments: list[str]) -> None:
@@ -72,15 +83,21 @@ def _run(arguments: list[str]) -> None:
 
 
 def _end(code: int, message: str) -> int:
+    _hear_no_more()
     _forget_unwritten_output()
     # What the command was reading batches with is in cycles, and TensorFlow's complains on
     # standard error where it is still there when Python ends.
     with suppress(KeyboardInterrupt):
         gc.collect()
     if message:
-        with suppress(OSError):
-            print(one_line(message), file=sys.stderr)
+        say(one_line(message))
     return code
+
+
+def _hear_no_more() -> None:
+    """Do not let whoever asks a command to end that is ending have the last word."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _forget_unwritten_output() -> None:
@@ -97,7 +114,9 @@ def _prepare_streams() -> None:
     """Make text printable in any locale."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            # What an earlier command could not write is tried again here.
+            with suppress(OSError):
+                stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -123,4 +142,4 @@ def _show_warning(
 ) -> None:
     """Show our own warnings as one line; those of libraries are not the user's to mend."""
     if speaks() and category is UserWarning and filename.startswith(_PACKAGE):
-        print(f"kseq: note: {message}", file=sys.stderr)
+        say(f"kseq: note: {message}")

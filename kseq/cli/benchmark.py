@@ -27,7 +27,7 @@ def benchmark(options: argparse.Namespace) -> None:
     plan = _plan(options)
     pictures = _pictures(options)
     result = running.empty_result(plan)
-    told = Progress(1, options.quiet or not sys.stderr.isatty())
+    told = Progress(1, options.quiet or not (sys.stderr and sys.stderr.isatty()))
     try:
         with told:
             told.note(f"about {clock(plan.expected_seconds())}")

@@ -15,7 +15,7 @@ def add_benchmark(command: Parser) -> None:
     """What is measured, how long, and where the picture goes."""
     command.set_defaults(room="benchmark")
     command.add_argument(
-        "--quick", action="store_true", help="what matters most, in about two minutes"
+        "--quick", action="store_true", help="what matters most, in about a minute and a half"
     )
     _add_list(command, "--engines", ENGINES)
     _add_list(command, "--subjects", SUBJECTS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
 from kseq.cli.forecast_options import LESSONS, LONG_LESSONS
 from kseq.cli.pictures import picture_files, write_pictures
-from kseq.cli.printing import print_report
+from kseq.cli.printing import print_report, say
 from kseq.cli.progress import Progress, perplexity_line
 from kseq.data.files import made_folder
 from kseq.version import __version__
@@ -75,7 +74,7 @@ def _draw(name: str, options: argparse.Namespace, out: Path) -> tuple[dict[str, 
     files = [str(file) for file in picture_files(out, name)]
     if not options.quiet:
         seconds = time.perf_counter() - start
-        print(f"kseq: note: {name} drawn in {seconds:.1f} s", file=sys.stderr)
+        say(f"kseq: note: {name} drawn in {seconds:.1f} s")
     return {"files": files, "numbers": numbers}, lines
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
-from kseq.cli.printing import print_report
+from kseq.cli.printing import print_report, say
 from kseq.cli.progress import Progress, loss_line
 from kseq.cli.series import FORMAT, read_table, sources
 from kseq.errors import UsageError
@@ -144,4 +143,4 @@ def _refuse_what_does_not_apply(
                 "it out"
             )
     if not options.quiet and options.season and not table:
-        print("kseq: note: --season acts on a CSV alone", file=sys.stderr)
+        say("kseq: note: --season acts on a CSV alone")

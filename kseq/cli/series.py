@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from kseq.data.model_files.archive import OTHER_FORMATS
 from kseq.data.tables import TableSeries, read_series
 from kseq.errors import UsageError
 
@@ -16,7 +18,7 @@ def sources(named: list[str]) -> tuple[str | None, str | None]:
     Raises:
         UsageError: more than one of either.
     """
-    models = [source for source in named if source.lower().endswith(".keras")]
+    models = [source for source in named if _is_model(source)]
     tables = [source for source in named if source not in models]
     if len(models) > 1 or len(tables) > 1:
         raise UsageError(
@@ -24,6 +26,11 @@ def sources(named: list[str]) -> tuple[str | None, str | None]:
             f"{len(models)}; name one series at a time"
         )
     return (tables[0] if tables else None), (models[0] if models else None)
+
+
+def _is_model(source: str) -> bool:
+    """Whether a source must be meant for a model, be it one that can be read or not."""
+    return Path(source).suffix.lower() in (".keras", *OTHER_FORMATS)
 
 
 def read_table(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from kseq.cli.engine import on_device
-from kseq.cli.printing import print_report
+from kseq.cli.printing import print_report, printable, say
 
 # Documents of a corpus that may have thousands.
 _MOST_TOLD = 10
@@ -38,7 +37,7 @@ def generate(options: argparse.Namespace) -> None:
             print_report(report, text, as_json=True)
             return
         for piece in pieces:
-            print(piece, end="", flush=True)
+            print(printable(piece), end="", flush=True)
         print()
 
 
@@ -52,7 +51,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def _note_clamped(options: argparse.Namespace, vocab_size: int) -> None:
     if options.top_k is not None and options.top_k > vocab_size and not options.quiet:
-        print(f"kseq: note: --top-k {options.top_k} is all {vocab_size} symbols", file=sys.stderr)
+        say(f"kseq: note: --top-k {options.top_k} is all {vocab_size} symbols")
 
 
 def _facts_in_words(facts: dict[str, Any]) -> str:

@@ -119,7 +119,8 @@ class IdCache:
         if not whole or facts["sha256"] != sha256 or codes.shape != (facts["tokens"],):
             return None
         counts = np.array(facts["counts"], np.int64)
-        coded = MappedText(MappedIds(codes), tuple(facts["symbols"]), counts)
+        ids = MappedIds(codes, origin=self._index(sha256, "").name)
+        coded = MappedText(ids, tuple(facts["symbols"]), counts)
         return IndexedText(coded, facts["stops"], sha256)
 
     def add(self, codes: Path, sha256: str, found: dict[str, list[Any]]) -> None:

@@ -30,7 +30,8 @@ _BYTES_AROUND = 2**16
 class _Pages:
     """A memory-mapped array whose pages are given back before they are too many."""
 
-    def __init__(self, mapped: np.memmap) -> None:
+    def __init__(self, mapped: np.memmap, origin: str | None) -> None:
+        self.origin = origin
         self.memory: Any = getattr(mapped, "_mmap", None)
         self.array = np.asarray(mapped)
         self._resident = 0
@@ -62,6 +63,7 @@ class MappedIds:
         table: the id of each code; None leaves the codes as they are.
         ranges: which of the codes these are (start, stop), one range after the other; all by
             default.
+        origin: what tells the codes of this file from all others, where that is known.
 
     Example:
         >>> table = np.array([5, 6, 7], np.int32)
@@ -77,8 +79,9 @@ class MappedIds:
         codes: Any,
         table: np.ndarray | None = None,
         ranges: Sequence[tuple[int, int]] | None = None,
+        origin: str | None = None,
     ) -> None:
-        self.pages = codes if isinstance(codes, _Pages) else _Pages(codes)
+        self.pages = codes if isinstance(codes, _Pages) else _Pages(codes, origin)
         self._table = table
         self.ranges = [(0, len(self.pages.array))] if ranges is None else list(ranges)
         lengths = [stop - start for start, stop in self.ranges]
@@ -120,6 +123,16 @@ class MappedIds:
     def under(self, table: np.ndarray) -> "MappedIds":
         """Return the same tokens with the ids of `table`, (codes,), none of them read."""
         return MappedIds(self.pages, table, self.ranges)
+
+    def identity(self) -> bytes | None:
+        """Return what tells these ids from others, none of them read; None where it is not known.
+
+        The same ids in the memory, or from another file, have another identity.
+        """
+        if self.pages.origin is None:
+            return None
+        table = b"" if self._table is None else self._table.astype("<i4").tobytes()
+        return f"{self.pages.origin} {self.ranges} ".encode() + table
 
     def __getitem__(self, where: Any) -> Any:
         if isinstance(where, slice):

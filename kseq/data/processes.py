@@ -17,7 +17,7 @@ from numbers import Real
 
 import numpy as np
 
-from kseq.checks import non_negative_int, positive_float, positive_int, shown
+from kseq.checks import finite_float, non_negative_int, positive_float, positive_int, shown
 from kseq.data.windows import LARGEST_SEED
 from kseq.errors import UsageError
 
@@ -76,9 +76,8 @@ def clean_sine(num_steps: int, step: float, start: float = 0.0) -> np.ndarray:
         >>> clean_sine(3, step=0.5)
         array([0.        , 0.47942555, 0.84147096], dtype=float32)
     """
-    if not math.isfinite(start):
-        raise UsageError(f"start: must be a finite number, found {shown(start)}; choose one")
-    times = start + positive_float("step", step) * np.arange(positive_int("num_steps", num_steps))
+    start, step = finite_float("start", start), positive_float("step", step)
+    times = start + step * np.arange(positive_int("num_steps", num_steps))
     return np.sin(times).astype(np.float32)
 
 
@@ -156,7 +155,7 @@ def logistic_map(T: int, seed: int = 0, r: float = 4.0) -> np.ndarray:
     """
     T, r = positive_int("T", T), positive_float("r", r)
     if r > 4:
-        raise UsageError(f"r: must be at most 4, found {r:g}; beyond it the map leaves 0 .. 1")
+        raise UsageError(f"r: must be at most 4, found {r:g}; choose less, the map leaves 0 .. 1")
     value = _generator(seed).uniform(0.1, 0.9)
     values = np.empty(_LOGISTIC_TRANSIENT + T)
     for step in range(len(values)):

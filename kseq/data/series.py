@@ -10,16 +10,21 @@ Sources: Dive into Deep Learning 8.1 for the windows; time always runs from the 
 last, and nothing here shuffles.  Where series come from is in `processes` and `tables`.
 """
 
-import math
 import warnings
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kseq.checks import non_negative_int, positive_float, positive_int, shown, unit_interval
-from kseq.errors import DataError, UsageError
+from kseq.checks import (
+    finite_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+    shown,
+    unit_interval,
+)
+from kseq.errors import DataError
 
 LARGEST_VALUE = 1e30
 _SMALLEST_SPREAD = 1e-100  # below it, squares of differences underflow in float64
@@ -179,10 +184,7 @@ class Scaling:
 
     def __post_init__(self) -> None:
         positive_float("scale", self.scale)
-        if not isinstance(self.mean, Real) or not math.isfinite(self.mean):
-            raise UsageError(
-                f"mean: must be a finite number, found {shown(self.mean)}; choose one, such as 0"
-            )
+        finite_float("mean", self.mean)
 
     @classmethod
     def of(cls, train: Any) -> "Scaling":

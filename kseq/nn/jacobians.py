@@ -9,16 +9,14 @@ The layers are small, of one input, with weights drawn by NumPy: the same on eve
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from kseq.backend import gradient
-from kseq.checks import non_negative_int, one_of, positive_float, positive_int, shown
+from kseq.checks import finite_float, non_negative_int, one_of, positive_float, positive_int, shown
 from kseq.errors import UsageError
 from kseq.nn.initializers import SeededInitializer
 from kseq.nn.recurrent import GRU, LSTM, SimpleRNN
@@ -174,14 +172,13 @@ def checked_gate_bias(cell: str, bias: float | None) -> float | None:
     if cell == "simple_rnn":
         if bias is not None:
             raise UsageError(
-                f"gate_bias: must be left out of a simple_rnn, found {shown(bias)}; it has no gate"
+                f"gate_bias: must be left out of a simple_rnn, found {shown(bias)}; it has no "
+                "gate, leave it out or choose another cell"
             )
         return None
     if bias is None:
         return _DEFAULT_BIASES[cell]
-    if isinstance(bias, bool) or not isinstance(bias, Real) or not math.isfinite(bias):
-        raise UsageError(f"gate_bias: must be a finite number, found {shown(bias)}; choose one")
-    return float(bias)
+    return finite_float("gate_bias", bias)
 
 
 def _biases(zeros: np.ndarray, cell: str, units: int, gate_bias: float | None) -> np.ndarray:

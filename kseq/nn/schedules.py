@@ -1,7 +1,7 @@
 """Learning rates that change with the step: constant, one-cycle and cosine.
 
-The plateau schedule depends on held-out results rather than on the step, so it is a callback
-(`keras.callbacks.ReduceLROnPlateau`), which `kseq.train` adds when asked for it.
+The plateau schedule depends on held-out results rather than on the step: `kseq.train` lowers the
+rate itself when asked for it (`plateau`), from its records, so that a resumed run does the same.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def schedule(name: str, learning_rate: float, total_steps: int) -> Any:
     """Return the learning rate an optimizer takes: a number or a schedule over `total_steps`.
 
     Args:
-        name: "constant" and "plateau" give the number itself (the plateau callback lowers it
-            later); "one_cycle" peaks at it; "cosine" falls from it to zero (Loshchilov and
-            Hutter, arXiv:1608.03983).
+        name: "constant" and "plateau" give the number itself (for "plateau" `kseq.train`
+            quarters it later, as PyTorch's example word_language_model does); "one_cycle" peaks
+            at it; "cosine" falls from it to zero (Loshchilov and Hutter, arXiv:1608.03983).
         learning_rate: the highest rate.
         total_steps: batches per epoch times epochs.
 

@@ -6,9 +6,9 @@
 
 One record holds one document whole, so that letters and order stay.  The format is array_record,
 the one that TFDS reads without TensorFlow and without losing rows.  The hash of the contents is in
-the path, so that other contents never give old data:
+the path and, as a number, in the version, so that other contents never give old data:
 
-    DATA_DIR/time_machine/8424dbd9532ac81f/1.0.0/      array_record, features.json, ...
+    DATA_DIR/time_machine/8424dbd9532ac81f/1.0.2217008089/      array_record, features.json, ...
 
 Texts come from where `load_corpus` finds them; TFDS itself downloads and unpacks nothing, so that
 without a network there is no wait.  TFDS is imported when a builder is asked for: it costs 0.4 s.

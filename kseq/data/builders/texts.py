@@ -48,8 +48,10 @@ class TextBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 
     def __init__(self, data_dir: Path, content_hash: str) -> None:
         self.content_hash = content_hash
-        config = tfds.core.BuilderConfig(name=content_hash[:_HASH_LETTERS])
-        self.place = Path(data_dir) / self.name / config.name / str(self.VERSION)
+        config = tfds.core.BuilderConfig(
+            name=content_hash[:_HASH_LETTERS], version=version_of(content_hash)
+        )
+        self.place = Path(data_dir) / self.name / config.name / str(config.version)
         try:
             super().__init__(data_dir=data_dir, config=config, file_format="array_record")
         except Exception as error:  # what TFDS says of a folder it cannot read is of many kinds
@@ -144,6 +146,17 @@ class TextFiles(TextBuilder):
 
 
 _NAMED = {each.text.name: each for each in (TimeMachine, TinyShakespeare, WarOfTheWorlds)}
+
+
+def version_of(content_hash: str) -> tfds.core.Version:
+    """Return the version of a data set: that of its form, and of the hash the first 32 bits.
+
+    Example:
+        >>> str(version_of("0000002a8f"))
+        '1.0.42'
+    """
+    form = TextBuilder.VERSION
+    return tfds.core.Version(f"{form.major}.{form.minor}.{int(content_hash[:8], 16)}")
 
 
 def named(name: str, data_dir: Path, manual_dir: str | os.PathLike[str] | None) -> Maker:
