@@ -4,10 +4,12 @@
 
 One training of each kind is left alone; every other is stopped by SIGKILL, SIGTERM or SIGINT at a
 random moment, resumed, perhaps stopped again, and at last left to end.  All must end with the same
-weights, optimizer, history and text, to the bit.  Prints one JSON object.
+weights, optimizer, history and text, to the bit.  Prints one JSON object.  A training that goes on
+for longer than `--limit` seconds shows where it stands and ends all.
 """
 
 import argparse
+import faulthandler
 import hashlib
 import json
 import os
@@ -28,6 +30,7 @@ KINDS = ("sequential", "random")
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 MOST_KILLS = 4
 TIMES = ("tokens_per_second", "seconds", "seconds_left")
+LIMIT = 300  # seconds; a training takes one on a quiet machine, some twenty under JAX
 STEPS_LOG, RESULT = "steps.log", "result.json"
 
 
@@ -95,6 +98,7 @@ def child(folder, kind):
 
     code = 1
     try:
+        faulthandler.enable()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         warnings.simplefilter("ignore")
@@ -114,58 +118,70 @@ def child(folder, kind):
 # What the parent does.
 
 
-def end_of(process):
-    """Wait for a child; return its exit code, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+def end_of(process, limit):
+    """Wait for a child; return its exit code, negative for a signal.
+
+    One that takes longer than `limit` seconds is told to show its stack and end.
+    """
+    for ends in (0, signal.SIGABRT, signal.SIGKILL):
+        # A signal 0 asks whether there is a process.
+        os.kill(process, ends)
+        until = time.monotonic() + limit
+        while time.monotonic() < until:
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.005)
+    raise RuntimeError(f"a training does not end in {3 * limit} seconds, nor by SIGKILL")
 
 
-def finished(folder, kind):
+def finished(folder, kind, limit):
     """Let a training end; return what came of it and how many steps it took in all."""
-    code = end_of(child(folder, kind))
+    code = end_of(child(folder, kind), limit)
     if code:
         raise RuntimeError(f"a training left alone ended with {code}")
     return json.loads((folder / RESULT).read_text()), len((folder / STEPS_LOG).read_bytes())
 
 
-def struck(folder, kind, number, delay):
+def struck(folder, kind, limit, number, delay):
     """Send a signal to a training after a while; return its exit code."""
     process = child(folder, kind)
     time.sleep(delay)
     # Not yet waited for, so the id is still this child's.
     os.kill(process, number)
-    return end_of(process)
+    return end_of(process, limit)
 
 
-def killed_run(folder, kind, seconds, draw):
+def killed_run(folder, kind, limit, seconds, draw):
     """Kill a training a few times and let it end; return its result, steps and the kills."""
     kills = Counter()
     for _ in range(draw.randint(1, MOST_KILLS)):
         number = draw.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
-        code = struck(folder, kind, number, draw.uniform(0, seconds))
+        code = struck(folder, kind, limit, number, draw.uniform(0, seconds))
         if code == 0:
             break
         # Before the training listens, the system ends it as it does any program.
         if code not in (-number, CODES.get(number)):
             raise RuntimeError(f"{signal.Signals(number).name} ended a training with {code}")
         kills[signal.Signals(number).name] += 1
-    return *finished(folder, kind), kills
+    return *finished(folder, kind, limit), kills
 
 
-def compare(runs, seed, scratch):
+def compare(runs, seed, limit, scratch):
     """Return how many of so many killed trainings ended as those left alone."""
     alone, seconds = {}, {}
     for kind in KINDS[:runs]:
         began = time.monotonic()
         folder = scratch / kind
         folder.mkdir()
-        alone[kind] = finished(folder, kind)
+        alone[kind] = finished(folder, kind, limit)
         seconds[kind] = time.monotonic() - began
     kills, same, repeated, different = Counter(), 0, 0, []
     for number in range(runs):
         kind, draw = KINDS[number % len(KINDS)], random.Random(f"{seed} {number}")
         folder = scratch / f"{number}"
         folder.mkdir()
-        result, steps, struck_by = killed_run(folder, kind, seconds[kind], draw)
+        result, steps, struck_by = killed_run(folder, kind, limit, seconds[kind], draw)
         kills += struck_by
         more = steps - alone[kind][1]
         repeated = max(repeated, more - struck_by["SIGKILL"] * CHECKPOINT_STEPS)
@@ -189,6 +205,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=float, default=LIMIT)
     options = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -197,7 +214,7 @@ def main():
 
     scratch = Path(tempfile.mkdtemp(prefix="kseq-killed-"))
     try:
-        print(json.dumps(compare(options.runs, options.seed, scratch)))
+        print(json.dumps(compare(options.runs, options.seed, options.limit, scratch)))
     finally:
         shutil.rmtree(scratch)
 

@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).resolve().parent
 
 
-def killed(runs):
+def kill(runs, *options):
+    """Run killed_runs.py to its end."""
     program = [sys.executable, "-W", "ignore", str(TESTS / "killed_runs.py"), "--runs", str(runs)]
     environment = {
         **os.environ,
@@ -18,9 +22,18 @@ def killed(runs):
         "OMP_NUM_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    done = subprocess.run(
-        program, env=environment, capture_output=True, text=True, check=False, timeout=3600
+    return subprocess.run(
+        [*program, *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900 + 60 * runs,
     )
+
+
+def killed(runs):
+    done = kill(runs)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
@@ -36,3 +49,12 @@ def test_killed_trainings_end_as_if_they_were_not(request, engine):
     # Engines that compile take seconds for each of the trainings.
     runs = request.config.getoption("--killed-runs") or (4 if engine == "torch" else 1)
     is_same(killed(runs), runs)
+
+
+@pytest.mark.engine("torch")
+def test_a_training_that_hangs_shows_where_and_ends():
+    done = kill(1, "--limit", "0.2")
+    assert done.returncode == 1
+    assert "Fatal Python error: Aborted" in done.stderr
+    assert 'killed_runs.py", line' in done.stderr
+    assert f"a training left alone ended with {-signal.SIGABRT}" in done.stderr
