@@ -89,7 +89,7 @@ def child(folder, kind):
     """Run `learn` in a process of its own; return its id."""
     from kseq.backend import alone
 
-    # A Ctrl-C that comes before the child listens waits, and does not unwind the parent's frames.
+    # A Ctrl-C that comes before the child listens waits; it would unwind the parent's frames.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     process = os.fork()
     if process:
@@ -104,6 +104,8 @@ def child(folder, kind):
         warnings.simplefilter("ignore")
         with alone():
             learn(folder, kind)
+        # One that comes after it has no more to end.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         code = 0
     except KeyboardInterrupt:
         code = 130

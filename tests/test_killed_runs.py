@@ -1,13 +1,13 @@
 """Trainings killed at random moments end with the same bits: a few here, more when asked for."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from uncovered import without_coverage
 
 TESTS = Path(__file__).resolve().parent
 
@@ -16,7 +16,7 @@ def kill(runs, *options):
     """Run killed_runs.py to its end."""
     program = [sys.executable, "-W", "ignore", str(TESTS / "killed_runs.py"), "--runs", str(runs)]
     environment = {
-        **os.environ,
+        **without_coverage(),
         "PYTHONPATH": str(TESTS.parent),
         # With the tests side by side, threads that wait for each other take minutes.
         "OMP_NUM_THREADS": "1",
@@ -58,3 +58,15 @@ def test_a_training_that_hangs_shows_where_and_ends():
     assert "Fatal Python error: Aborted" in done.stderr
     assert 'killed_runs.py", line' in done.stderr
     assert f"a training left alone ended with {-signal.SIGABRT}" in done.stderr
+
+
+@pytest.mark.engine("torch")
+def test_coverage_watches_no_training_that_is_killed(monkeypatch):
+    settings = str(TESTS.parent / "pyproject.toml")
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        monkeypatch.setenv(name, settings)
+    program = [sys.executable, "-c", "import sys; print('coverage' in sys.modules)"]
+    done = subprocess.run(
+        program, env=without_coverage(), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "False\n"
