@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -30,7 +31,7 @@ KINDS = ("sequential", "random")
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 MOST_KILLS = 4
 TIMES = ("tokens_per_second", "seconds", "seconds_left")
-LIMIT = 300  # seconds; a training takes one on a quiet machine, some twenty under JAX
+LIMIT = 600  # seconds; a training takes one on a quiet machine, some twenty under JAX
 STEPS_LOG, RESULT = "steps.log", "result.json"
 
 
@@ -99,6 +100,7 @@ def child(folder, kind):
     code = 1
     try:
         faulthandler.enable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         warnings.simplefilter("ignore")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from children import LONGEST
 from conftest import ROOT
 
 from kseq import UsageError, backend, best_device, devices
@@ -19,6 +20,7 @@ def python(program, **variables):
         capture_output=True,
         text=True,
         check=False,
+        timeout=LONGEST,
     )
     return done.stdout.strip(), (done.stderr.strip().splitlines() or [""])[-1]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import bounded
 
 from kseq.data.files import write_bytes
 from kseq.data.vocab import Vocab
@@ -47,7 +48,8 @@ def killed(work, delay, until=lambda: True):
         finally:
             os._exit(1)
     os.close(saying)
-    assert os.read(heard, 1) == b"."
+    with bounded(child):
+        assert os.read(heard, 1) == b"."
     time.sleep(delay)
     latest = time.monotonic() + 60
     while not until() and time.monotonic() < latest:

@@ -2,10 +2,12 @@ import json
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from children import LONGEST, running
 
 import kseq
 from kseq.data import builders, downloads
@@ -217,13 +219,10 @@ def test_many_at_once_all_get_the_texts(books, tmp_path):
         "print(len(kseq.load_corpus(builder)))\n"
     )
     words = [sys.executable, "-W", "ignore", "-c", program, str(books), str(tmp_path / "sets")]
-    running = [
-        subprocess.Popen(
-            words, stdout=subprocess.PIPE, text=True, cwd=Path(kseq.__file__).parents[1]
-        )
-        for _ in range(3)
-    ]
-    said = [process.communicate(timeout=120)[0].strip() for process in running]
+    options = {"stdout": subprocess.PIPE, "text": True, "cwd": Path(kseq.__file__).parents[1]}
+    with ExitStack() as stack:
+        processes = [stack.enter_context(running(words, **options)) for _ in range(3)]
+        said = [process.communicate()[0].strip() for process in processes]
     assert said == [str(len(load_corpus([books / name for name in sorted(BOOKS)])))] * 3
 
 
@@ -267,7 +266,7 @@ def test_it_works_with_and_without_tensorflow_and_never_imports_it(books, tmp_pa
         [sys.executable, "-W", "ignore", "-c", program, hidden, str(books), str(tmp_path / "sets")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONGEST,
         cwd=Path(kseq.__file__).parents[1],
         check=False,
     )

@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from children import LONGEST, running
 from command_line import FOX, QUICK, THREE_PARTS, TINY, error_line, kseq, refused, works
 
 from kseq.cli import main
@@ -64,7 +65,7 @@ def process(*words, program=None, **variables):
         env=environment(**variables),
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=LONGEST,
     )
     done.stderr = ours(done.stderr)
     return done
@@ -281,12 +282,10 @@ def test_several_processes_do_not_read_one_standard_input(monkeypatch):
 
 def test_output_into_a_closed_pipe_ends_quietly():
     words = command("generate", "run/model.keras", "the ", "--length", "100000")
-    with subprocess.Popen(
-        words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
+    with running(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout.read(4) == b"the "
         child.stdout.close()
-        assert child.wait(60) == 0
+        assert child.wait() == 0
         assert ours(child.stderr.read()) == b""
 
 
@@ -294,17 +293,14 @@ def test_output_into_a_closed_pipe_ends_quietly():
 def test_a_training_that_is_told_to_end_can_be_resumed(number, code):
     folder = f"ended-{code}"
     words = ["train", "fox.txt", *TINY, "--run-dir", folder, "--epochs"]
-    with subprocess.Popen(
+    with running(
         command(*words, "100000"), env=environment(), stderr=subprocess.PIPE, text=True
     ) as child:
         for line in child.stderr:
             if line.startswith("epoch      2/"):
                 break
         child.send_signal(number)
-        try:
-            rest = ours(child.communicate(timeout=60)[1].encode()).decode().splitlines()
-        finally:
-            child.kill()
+        rest = ours(child.communicate()[1].encode()).decode().splitlines()
     assert child.returncode == code
     assert rest[-1].startswith("kseq: interrupted: ")
     assert "--resume" in rest[-1]
@@ -336,14 +332,11 @@ sys.exit(main(sys.argv[1:]))
 def test_the_second_ctrl_c_ends_at_once():
     words = ["train", "fox.txt", *TINY, "--run-dir", "twice", "--epochs", "100000"]
     program = [sys.executable, "-P", "-c", STUCK, *words, "--checkpoint-seconds", "100000"]
-    with subprocess.Popen(program, env=environment(), stderr=subprocess.PIPE, text=True) as child:
-        try:
-            for first in ("epoch      2/", "saving"):
-                assert any(line.startswith(first) for line in child.stderr)
-                child.send_signal(signal.SIGINT)
-            rest = child.communicate(timeout=60)[1].splitlines()
-        finally:
-            child.kill()
+    with running(program, env=environment(), stderr=subprocess.PIPE, text=True) as child:
+        for first in ("epoch      2/", "saving"):
+            assert any(line.startswith(first) for line in child.stderr)
+            child.send_signal(signal.SIGINT)
+        rest = child.communicate()[1].splitlines()
     assert child.returncode == 130
     assert rest[-1].startswith("kseq: interrupted: stopped by Ctrl-C")
     assert not Path("twice").exists()
@@ -427,6 +420,7 @@ def test_a_full_disk_behind_standard_output_is_one_line():
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
+            timeout=LONGEST,
         )
     assert done.returncode == 5
     assert done.stderr.decode().count("\n") == 1

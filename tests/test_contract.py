@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from children import LONGEST
 
 from kseq.cli.options import parse
 
@@ -60,6 +61,7 @@ def lint_imports(folder):
         capture_output=True,
         text=True,
         check=False,
+        timeout=LONGEST,
     )
 
 
@@ -191,7 +193,9 @@ def test_the_top_level_holds_what_the_readme_lists():
         "--others",
         "--exclude-standard",
     ]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=LONGEST
+    )
     names = {line.partition("/")[0] for line in listed.stdout.splitlines()}
 
     assert {name for name in names if not name.startswith(".")} <= TOP_LEVEL
@@ -247,6 +251,7 @@ def heavy_modules_after(program, *arguments):
         capture_output=True,
         text=True,
         check=False,
+        timeout=LONGEST,
     )
     assert done.returncode == 0, done.stderr
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from children import LONGEST
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -480,5 +481,7 @@ def test_the_data_room_imports_neither_keras_nor_an_engine():
         "heavy = {'keras', 'torch', 'jax', 'tensorflow', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=LONGEST
+    )
     assert done.stdout == "[]\n"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import LONGEST
 
 pytestmark = pytest.mark.engine("jax")
 
 TESTS = Path(__file__).resolve().parent
-LONGEST = 240
 # Three rows of validation cannot be shared by two devices.
 PROGRAM = """
 import signal, sys

@@ -8,10 +8,12 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from children import running
 from language_cases import draw_ids
 
 import kseq
@@ -60,20 +62,22 @@ def started(engine, options, order):
     """Start a run in a process whose strings hash in an order of its own."""
     more = {"KERAS_BACKEND": engine, "PYTHONHASHSEED": str(order), "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-W", "ignore", "-c", RUN, json.dumps(options)]
-    return subprocess.Popen(
+    return running(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | more
     )
 
 
 def result_of(process):
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate()
     assert process.returncode == 0, err[-2000:]
     return json.loads(out.splitlines()[-1])
 
 
 def runs(*cases):
     """Give the results of runs side by side."""
-    return [result_of(process) for process in [started(*case) for case in cases]]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started(*case)) for case in cases]
+        return [result_of(process) for process in processes]
 
 
 def test_another_process_ends_with_the_same_bits(engine):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import LONGEST
 from command_line import FOX, QUICK, TINY, error_line, kseq, refused, works
 from full_disk import POINTS, check_refused, writers
 
@@ -80,6 +81,7 @@ def on_a_small_file_system(folder, function):
             text=True,
             check=False,
             env={**os.environ, "PYTHONPATH": str(program.parent.parent)},
+            timeout=LONGEST,
         )
     except FileNotFoundError:
         pytest.skip("needs unshare to have a file system of its own")

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from children import bounded
 from command_line import QUICK, error_line, kseq
 
 from kseq.checks import shown_path
@@ -377,7 +378,7 @@ def as_nobody(work):
         finally:
             os._exit(0)
     os.close(saying)
-    with os.fdopen(heard) as pipe:
+    with os.fdopen(heard) as pipe, bounded(child):
         said = pipe.read()
     os.waitpid(child, 0)
     if said == NOBODY:

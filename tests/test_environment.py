@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from children import LONGEST
 
 pytestmark = pytest.mark.engine("torch")
 
@@ -299,6 +300,7 @@ def test_an_older_python_is_refused_in_one_line():
             capture_output=True,
             text=True,
             check=False,
+            timeout=LONGEST,
         )
         assert done.returncode == 5
         assert done.stderr == (

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from children import LONGEST
 from conftest import ROOT
 from language_cases import same, tiny
 
@@ -206,6 +207,7 @@ def test_a_file_of_any_engine_forecasts_and_trains_on_the_same(tmp_path, other):
         cwd=tmp_path,
         env={**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         check=True,
+        timeout=LONGEST,
     )
     for kind in ("mlp", "lstm"):
         model = load_model(tmp_path / f"{kind}.keras", kind="Forecaster")

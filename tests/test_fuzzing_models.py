@@ -14,7 +14,7 @@ from kseq.saving import check_model_file
 # No engine has a part in it.
 pytestmark = pytest.mark.engine("torch")
 
-SECONDS = 10
+SECONDS = 60
 NAMES = (good_model_file.CONFIG, good_model_file.METADATA, good_model_file.WEIGHTS)
 ODD_BYTES = (0, 1, 0x20, 0x7F, 0x80, 0xFE, 0xFF)
 ODD_VALUES = (

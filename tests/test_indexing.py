@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from children import LONGEST
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -527,7 +528,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=600,
+        timeout=LONGEST,
     )
 
     assert float(done.stdout) < 200  # MiB, of a text of 300

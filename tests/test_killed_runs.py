@@ -1,34 +1,35 @@
 """Trainings killed at random moments end with the same bits: a few here, more when asked for."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from uncovered import without_coverage
+from children import LONGEST, without_coverage
 
 TESTS = Path(__file__).resolve().parent
 
 
-def kill(runs, *options):
-    """Run killed_runs.py to its end."""
-    program = [sys.executable, "-W", "ignore", str(TESTS / "killed_runs.py"), "--runs", str(runs)]
+def kill(runs, *options, program=(str(TESTS / "killed_runs.py"),)):
+    """Run killed_runs.py, or another program, to its end."""
+    words = [sys.executable, "-W", "ignore", *program, "--runs", str(runs), *options]
     environment = {
         **without_coverage(),
-        "PYTHONPATH": str(TESTS.parent),
+        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
         # With the tests side by side, threads that wait for each other take minutes.
         "OMP_NUM_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     return subprocess.run(
-        [*program, *options],
+        words,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
-        timeout=900 + 60 * runs,
+        timeout=LONGEST + 60 * runs,
     )
 
 
@@ -51,12 +52,19 @@ def test_killed_trainings_end_as_if_they_were_not(request, engine):
     is_same(killed(runs), runs)
 
 
+HANGING = """
+import time, killed_runs
+killed_runs.learn = lambda *_: time.sleep(600)
+killed_runs.main()
+"""
+
+
 @pytest.mark.engine("torch")
 def test_a_training_that_hangs_shows_where_and_ends():
-    done = kill(1, "--limit", "0.2")
+    done = kill(1, "--limit", "3", program=("-c", HANGING))
     assert done.returncode == 1
     assert "Fatal Python error: Aborted" in done.stderr
-    assert 'killed_runs.py", line' in done.stderr
+    assert 'File "<string>", line 3 in <lambda>' in done.stderr
     assert f"a training left alone ended with {-signal.SIGABRT}" in done.stderr
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from children import LONGEST
 from conftest import ROOT
 
 # No engine has a part in it.
@@ -39,6 +40,7 @@ def test_one_long_line_takes_at_most_three_times_its_size(tmp_path):
         capture_output=True,
         text=True,
         check=True,
+        timeout=LONGEST,
     )
 
     assert int(done.stdout) <= 3 * SIZE

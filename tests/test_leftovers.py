@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from children import LONGEST
 
 from kseq.data.files import atomic_path, write_bytes
 
@@ -24,7 +25,7 @@ KILLED = (
 
 
 def kill_a_writer(target):
-    done = subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False, timeout=LONGEST)
     assert done.returncode == -9
 
 
@@ -45,12 +46,12 @@ def test_a_write_that_is_going_on_is_not_tidied_up(tmp_path):
     def write_slowly():
         with atomic_path(tmp_path / "slow.txt") as part:
             begun.set()
-            end.wait(20)
+            end.wait(LONGEST)
             part.write_bytes(b"slow")
 
     writer = threading.Thread(target=write_slowly)
     writer.start()
-    assert begun.wait(20)
+    assert begun.wait(LONGEST)
     write_bytes(tmp_path / "quick.txt", b"quick")
     write_bytes(tmp_path / "slow.txt", b"overtakes")
     end.set()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from children import running
 from command_line import FOX, QUICK, TINY, refused, works
 
 from kseq import FileError
@@ -33,10 +34,9 @@ def holder(tmp_path):
     """Another process that holds the lock of `tmp_path`."""
     program = [sys.executable, "-c", HOLD, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(program, stdout=subprocess.PIPE, env=environment) as child:
+    with running(program, stdout=subprocess.PIPE, env=environment) as child:
         assert child.stdout.readline() == b"held\n"
         yield child
-        child.kill()
 
 
 def test_a_lock_is_there_while_it_is_held(tmp_path):

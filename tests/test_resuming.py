@@ -43,6 +43,9 @@ EPOCHS, STEPS = 4, 3
 FILES = {"settings.json", "history.json", "best.keras"}
 
 
+EVERY_OTHER_STEP = {"checkpoint_steps": 2, "checkpoint_seconds": None}
+
+
 class Ask(keras.callbacks.Callback):
     """Sends a signal to this process after so many steps, or at an event of an epoch."""
 
@@ -219,7 +222,9 @@ def test_a_training_stopped_after_every_step_ends_as_if_it_was_not(random, tmp_p
 
 def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(random, tmp_path):
     with pytest.raises(RuntimeError, match="killed"):
-        random.train(tmp_path, checkpoint_steps=2, callbacks=[Fail(step=STEPS + 2)])
+        random.train(
+            tmp_path, checkpoint_steps=2, checkpoint_seconds=None, callbacks=[Fail(step=STEPS + 2)]
+        )
     # Steps 2 and 4 left a checkpoint, the third step of the first epoch that of a whole epoch.
     assert [int(name.split("-")[1]) for name in checkpoints(tmp_path)] == [2, STEPS + 2]
     random.resumed(tmp_path)
@@ -345,7 +350,9 @@ def test_a_best_model_not_written_before_a_kill_is_written_after_it(tmp_path):
 @files_alone
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(random, tmp_path):
     with pytest.raises(RuntimeError):
-        random.train(tmp_path, checkpoint_steps=2, callbacks=[Fail(step=STEPS + 2)])
+        random.train(
+            tmp_path, checkpoint_steps=2, checkpoint_seconds=None, callbacks=[Fail(step=STEPS + 2)]
+        )
     newest = tmp_path / checkpoints(tmp_path)[-1]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1

@@ -13,6 +13,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from children import LONGEST
 from conftest import ROOT
 
 import kseq
@@ -64,6 +65,7 @@ def test_it_loads_in_a_python_that_has_done_nothing_else(name):
         capture_output=True,
         text=True,
         check=False,
+        timeout=LONGEST,
     )
 
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from children import LONGEST
 from language_cases import VOCAB, batch_steps, draw_ids, logits_of, same, tiny
 from torch_twin import Twin
 
@@ -188,6 +189,7 @@ def test_a_file_of_any_engine_gives_the_same_logits_and_trains_on(tmp_path, othe
         cwd=tmp_path,
         env={**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         check=True,
+        timeout=LONGEST,
     )
     model = load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(logits_of(model, IDS), twin_logits(model, IDS), atol=1e-5)

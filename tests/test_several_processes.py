@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import LONGEST
 from several_learners import learn, state_of
 
 import kseq
@@ -24,7 +25,6 @@ pytestmark = [
 
 slow = pytest.mark.slow
 TESTS = Path(__file__).resolve().parent
-LONGEST = 240
 STEPS = 50  # of every training here: two epochs of 25
 TIMES = {"tokens_per_second", "seconds", "seconds_left"}
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -141,7 +141,7 @@ def test_two_processes_train_as_one_with_all_the_rows(tmp_path, settings):
 
 def test_a_dead_process_ends_the_run_which_one_process_resumes(tmp_path):
     killed = [30, 1, signal.SIGKILL]
-    codes, said = together(tmp_path, checkpoint_steps=7, strike=killed)
+    codes, said = together(tmp_path, checkpoint_steps=7, checkpoint_seconds=None, strike=killed)
     assert codes == [5, -signal.SIGKILL]
     assert "process 0 of 2: must hear from all others until the end, found one" in said[0][1]
     assert "; see what that one said, and start all again with --resume" in said[0][1]
@@ -151,7 +151,8 @@ def test_a_dead_process_ends_the_run_which_one_process_resumes(tmp_path):
 
 @slow
 def test_all_stop_at_the_step_that_one_is_asked_at_and_resume(tmp_path):
-    codes, _ = together(tmp_path, checkpoint_steps=None, strike=[30, 1, signal.SIGTERM])
+    never = {"checkpoint_steps": None, "checkpoint_seconds": None}
+    codes, _ = together(tmp_path, **never, strike=[30, 1, signal.SIGTERM])
     assert codes == [143, 143]
     # The wish goes with the next step's gradients.
     assert checkpoint_steps(tmp_path) == [31]

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from children import LONGEST
 
 from kseq.training.stopping import stopping_gently
 
@@ -132,6 +133,10 @@ def test_a_program_without_handlers_ends_by_the_signal(name, code):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, check=False
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=LONGEST,
     )
     assert (done.returncode, done.stdout) == (code, b"left in order\n")

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from children import LONGEST
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -155,10 +156,10 @@ def test_closed_standard_input(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_named_pipe_is_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(b"through a pipe"))
-    writer.start()
-    assert read_text(tmp_path / "pipe") == "through a pipe"
-    writer.join()
+    pipe = tmp_path / "pipe"
+    # Where nobody reads, it waits for ever.
+    threading.Thread(target=lambda: pipe.write_bytes(b"through a pipe"), daemon=True).start()
+    assert read_text(pipe) == "through a pipe"
 
 
 # Bad texts.
@@ -317,5 +318,5 @@ def test_one_long_line_takes_memory_in_proportion(tmp_path):
     path = tmp_path / "line.txt"
     path.write_bytes(b"all on one line " * (2 * 2**20))
     command = [sys.executable, "-c", LOADING, str(path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST)
     assert 0.9 < int(done.stdout) / path.stat().st_size < 3

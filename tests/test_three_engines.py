@@ -11,11 +11,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from children import LONGEST
 from three_engines import IDS, OPTIMIZERS, learn, state_of
 
 TESTS = Path(__file__).resolve().parent
-# A child imports an engine and compiles a few steps.
-LONGEST = 600
 # The engines add in other orders, and Adam divides by what is small at first.
 CLOSE = {"rtol": 2e-3, "atol": 2e-5}
 
