@@ -75,6 +75,6 @@ def test_coverage_watches_no_training_that_is_killed(monkeypatch):
         monkeypatch.setenv(name, settings)
     program = [sys.executable, "-c", "import sys; print('coverage' in sys.modules)"]
     done = subprocess.run(
-        program, env=without_coverage(), capture_output=True, text=True, check=True, timeout=60
+        program, env=without_coverage(), capture_output=True, text=True, check=True, timeout=LONGEST
     )
     assert done.stdout == "False\n"
