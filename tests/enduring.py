@@ -115,7 +115,6 @@ def figures(minutes):
         "steps": int(steps[-1] - steps[0]),
         "rounds": len(samples),
         "resident_mb": round(float(memory[-1]), 1),
-        "mb_grown": round(float(np.median(memory[-5:]) - np.median(memory[:5])), 2),
         "mb_per_1000_steps": round(float(np.polyfit(steps / 1000, memory, 1)[0]), 3),
         "open_files": [int(files.min()), int(files.max())],
         "threads": [int(running.min()), int(running.max())],

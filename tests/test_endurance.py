@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-MB_PER_1000_STEPS, MB = 1.0, 5.0
+MB_PER_1000_STEPS = 1.0
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,8 +32,7 @@ def figures(request):
 
 
 def test_memory_does_not_grow_with_steps(figures):
-    # On a slow machine one page of a pool tilts the line through few rounds.
-    assert figures["mb_per_1000_steps"] <= MB_PER_1000_STEPS or figures["mb_grown"] <= MB
+    assert figures["mb_per_1000_steps"] <= MB_PER_1000_STEPS
 
 
 @pytest.mark.parametrize("what", ["open_files", "threads"])
@@ -44,6 +43,6 @@ def test_open_files_and_threads_stay_as_many(figures, what):
 
 def test_a_long_text_costs_the_same_to_its_end(figures):
     assert figures["characters"] == 100_000
-    # A core that slows down meanwhile is within 4; a cost that grows with the text is near 90.
-    assert figures["last_tenth_to_first"] < 4
+    # A core that slows down meanwhile is within 2; a cost that grows with the text is far above.
+    assert figures["last_tenth_to_first"] < 2
     assert figures["mb_while_generating"] < 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kseq.checks import shown_path
 from kseq.cli.engine import on_device
 from kseq.cli.folder import require_free
 from kseq.cli.forecast_files import as_csv
@@ -48,8 +49,8 @@ def _check_finite(model_file: str, values: np.ndarray) -> None:
     if not np.isfinite(values).all():
         step = int(np.argmin(np.isfinite(values)))
         raise NumericalError(
-            f"{model_file}: must forecast finite numbers, found {values[step]} at step {step + 1}; "
-            "ask for a shorter --horizon, or train it again with a lower learning rate"
+            f"{shown_path(model_file)}: must forecast finite numbers, found {values[step]} at "
+            f"step {step + 1}; ask for a shorter --horizon, or train it with a lower learning rate"
         )
 
 
